@@ -1,2 +1,60 @@
-//! placeholder
-fn main() {}
+//! Every chore of the workspace, one command each: `cargo xtask help` lists them.
+//!
+//! CI runs `cargo xtask ci` and nothing else, so what passes here passes there. A chore prints what it runs, installs
+//! what it needs below the target directory, and never touches the rest of the machine.
+#![allow(clippy::print_stdout, reason = "a tool for the terminal prints its results")]
+
+mod bench;
+mod broker;
+mod ci;
+mod kafka;
+mod shell;
+mod suites;
+mod tally;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+use crate::workspace::Workspace;
+
+/// Every chore of the Annals workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+enum Chore {
+    /// Run all tests: the Rust ones, then real clients in Python, Java, Go and C
+    Test(test::Options),
+    /// Run what CI runs: format, lints, docs, tidy, licences, then all tests
+    Ci(ci::Options),
+    /// Check layers, manifests, tracked text and file sizes
+    Tidy(tidy::Options),
+    /// Measure: passes its arguments to `annals bench` in a release build
+    Bench(bench::Options),
+    /// Run a reference Apache Kafka in the foreground, to compare against
+    Kafka(kafka::Options),
+}
+
+fn main() -> ExitCode {
+    match run(Chore::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(chore: Chore) -> Result<ExitCode> {
+    let workspace = Workspace::load()?;
+    match chore {
+        Chore::Test(options) => test::run(&workspace, &options),
+        Chore::Ci(options) => ci::run(&workspace, &options),
+        Chore::Tidy(options) => tidy::run(&workspace, &options),
+        Chore::Bench(options) => bench::run(&workspace, &options),
+        Chore::Kafka(options) => kafka::run(&workspace, &options),
+    }
+}
