@@ -28,7 +28,7 @@ fn prepare(workspace: &Workspace, options: &Options, suite: &Suite) -> Result<Co
     let mut command = Command::new(python);
     command.args(["-m", "pytest", "-p", "no:cacheprovider", "-v", "-rfEs", "--tb=short"]);
     command.args(options.filter.iter().flat_map(|filter| ["-k", filter]));
-    command.arg(format!("test_{}.py", suite.name.replace('-', "_")));
+    command.arg(format!("with_{}", suite.name.replace('-', "_")));
     command.env("PYTHONDONTWRITEBYTECODE", "1").current_dir(sources);
     Ok(command)
 }
