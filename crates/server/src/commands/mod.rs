@@ -1,0 +1,39 @@
+//! The commands, one file or folder each.
+
+mod completion;
+mod topic;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done, 1 failed, 2 called wrongly.
+Environment: ANNALS_BOOTSTRAP_SERVER, ANNALS_COMMAND_CONFIG, ANNALS_LOG (for example librdkafka=debug).";
+
+/// Annals: the event-driven stack in one binary
+#[derive(Debug, Parser)]
+#[command(name = "annals", version, after_help = AFTER_HELP, max_term_width = 110, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// Say on standard error what the client library does
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create, list, describe, alter and delete topics
+    Topic(topic::Args),
+    /// Print the completion script of a shell
+    Completion(completion::Args),
+}
+
+/// Runs one command.
+pub(crate) fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Topic(args) => topic::run(&args),
+        Command::Completion(args) => completion::run(&args),
+    }
+}
