@@ -8,7 +8,7 @@ use anyhow::Result;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Message, OwnedHeaders};
+use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 
 use super::{explain, quiet};
@@ -121,6 +121,13 @@ fn to_record<'a>(topic: &'a str, outgoing: Outgoing<'a>) -> BaseRecord<'a, [u8],
     record.partition = outgoing.partition;
     record.headers = outgoing.headers;
     record
+}
+
+/// Puts the headers of an event behind those that are there.
+pub(crate) fn add_headers(headers: OwnedHeaders, event: &[annals_event::kafka::Header]) -> OwnedHeaders {
+    event.iter().fold(headers, |headers, header| {
+        headers.insert(Header { key: &header.name, value: header.value.as_deref() })
+    })
 }
 
 /// Waits until every record has been acknowledged or given up, calling `each_turn` in between; it ends the wait by

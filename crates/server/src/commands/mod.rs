@@ -1,6 +1,7 @@
 //! The commands, one file or folder each.
 
 mod completion;
+mod produce;
 mod topic;
 
 use anyhow::Result;
@@ -26,6 +27,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Create, list, describe, alter and delete topics
     Topic(topic::Args),
+    /// Send lines of a file or pipe as records
+    Produce(produce::Args),
     /// Print the completion script of a shell
     Completion(completion::Args),
 }
@@ -34,6 +37,17 @@ pub(crate) enum Command {
 pub(crate) fn run(command: Command) -> Result<()> {
     match command {
         Command::Topic(args) => topic::run(&args),
+        Command::Produce(args) => produce::run(&args),
         Command::Completion(args) => completion::run(&args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_options_of_all_commands_fit_together() {
+        super::Cli::command().debug_assert();
     }
 }
