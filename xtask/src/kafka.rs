@@ -45,6 +45,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
             bail!("{program} is not installed: Apache Kafka needs a JDK (17 or later) and Maven");
         }
     }
+    refuse_taken_port(options.port)?;
     let folder = workspace.target.join("kafka");
     let jars = fetch(&folder, &options.version)?;
     let data = options.data_dir.clone().unwrap_or_else(|| folder.join(format!("data-{}", options.port)));
@@ -91,7 +92,7 @@ fn pom_text(version: &str) -> String {
 /// Has Maven copy the runtime dependencies of `pom` into `jars`.
 pub(crate) fn copy_dependencies(pom: &Path, jars: &Path, properties: &[String]) -> Result<()> {
     let mut command = Command::new("mvn");
-    command.args(["-q", "-B", "-ntp", "-f"]).arg(pom).args(properties);
+    command.args(["-q", "-B", "-ntp", "-Dstyle.color=never", "-f"]).arg(pom).args(properties);
     command.args(["dependency:copy-dependencies", "-DincludeScope=runtime"]);
     command.arg(format!("-DoutputDirectory={}", jars.display()));
     shell::run(&mut command)
@@ -122,6 +123,12 @@ fn write_config(data: &Path, port: u16) -> Result<PathBuf> {
     let config = data.join("server.properties");
     std::fs::write(&config, text)?;
     Ok(config)
+}
+
+/// Fails if something listens on `port` already: clients would reach that, and take it for this server.
+fn refuse_taken_port(port: u16) -> Result<()> {
+    let taken = || format!("port {port} on 127.0.0.1 is taken: choose another with --port");
+    TcpListener::bind(("127.0.0.1", port)).map(drop).with_context(taken)
 }
 
 fn free_port() -> Result<u16> {
@@ -160,6 +167,14 @@ fn java(jars: &Path, heap: &str) -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_taken_port_is_refused() {
+        let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = holder.local_addr().unwrap().port();
+        let error = refuse_taken_port(port).unwrap_err().to_string();
+        assert!(error.contains("is taken: choose another"), "{error}");
+    }
 
     #[test]
     fn the_configuration_names_the_port_and_the_data() {
