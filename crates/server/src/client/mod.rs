@@ -9,7 +9,7 @@ mod errors;
 pub(crate) mod groups;
 pub(crate) mod offsets;
 mod properties;
-mod quiet;
+pub(crate) mod quiet;
 pub(crate) mod reach;
 pub(crate) mod sizes;
 pub(crate) mod wire;

@@ -1,6 +1,7 @@
 //! The commands, one file or folder each.
 
 mod completion;
+mod consume;
 mod produce;
 mod topic;
 
@@ -29,6 +30,8 @@ pub(crate) enum Command {
     Topic(topic::Args),
     /// Send lines of a file or pipe as records
     Produce(produce::Args),
+    /// Print the records of topics
+    Consume(consume::Args),
     /// Print the completion script of a shell
     Completion(completion::Args),
 }
@@ -38,6 +41,7 @@ pub(crate) fn run(command: Command) -> Result<()> {
     match command {
         Command::Topic(args) => topic::run(&args),
         Command::Produce(args) => produce::run(&args),
+        Command::Consume(args) => consume::run(&args),
         Command::Completion(args) => completion::run(&args),
     }
 }
