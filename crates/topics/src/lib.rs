@@ -12,6 +12,8 @@
 
 pub mod batch;
 mod error;
+pub mod group;
+pub mod offsets;
 pub mod partition;
 
 pub use error::ErrorKind;

@@ -1,24 +1,12 @@
 //! Why an operation on a group was refused: one enum for each operation.
 //!
 //! A front-end maps each variant to its protocol's code; the variant names are those of the Kafka protocol guide.
-//! [`ErrorKind`] tells every other caller what to do.
+//! `kind` tells every other caller what to do.
 
 use std::time::Duration;
 
+use crate::ErrorKind;
 use crate::offsets::DecodeError;
-
-/// What the caller can do about an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ErrorKind {
-    /// Try again, possibly after joining the group anew.
-    Retry,
-    /// The request is wrong and stays wrong.
-    FixInput,
-    /// Another member has taken the caller's place.
-    Fenced,
-    /// The server cannot do it now.
-    Unavailable,
-}
 
 /// Why records could not be made durable. Given by the owner of the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -310,8 +298,11 @@ impl JoinError {
     /// What the caller can do.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::CoordinatorLoading | Self::CoordinatorNotAvailable => ErrorKind::Unavailable,
-            Self::MemberIdRequired { .. } | Self::UnknownMember | Self::Superseded => ErrorKind::Retry,
+            Self::CoordinatorLoading
+            | Self::CoordinatorNotAvailable
+            | Self::MemberIdRequired { .. }
+            | Self::UnknownMember
+            | Self::Superseded => ErrorKind::Retry,
             Self::FencedInstanceId => ErrorKind::Fenced,
             Self::InvalidGroupId
             | Self::InvalidSessionTimeout { .. }
@@ -326,8 +317,10 @@ impl SyncError {
     /// What the caller can do.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::CoordinatorNotAvailable => ErrorKind::Unavailable,
-            Self::UnknownMember | Self::IllegalGeneration | Self::RebalanceInProgress => ErrorKind::Retry,
+            Self::CoordinatorNotAvailable
+            | Self::UnknownMember
+            | Self::IllegalGeneration
+            | Self::RebalanceInProgress => ErrorKind::Retry,
             Self::FencedInstanceId => ErrorKind::Fenced,
             Self::InvalidGroupId | Self::InconsistentProtocol => ErrorKind::FixInput,
             Self::NotStored(error) => error.kind(),
@@ -339,10 +332,91 @@ impl HeartbeatError {
     /// What the caller can do.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::CoordinatorNotAvailable => ErrorKind::Unavailable,
-            Self::UnknownMember | Self::IllegalGeneration | Self::RebalanceInProgress => ErrorKind::Retry,
+            Self::CoordinatorNotAvailable
+            | Self::UnknownMember
+            | Self::IllegalGeneration
+            | Self::RebalanceInProgress => ErrorKind::Retry,
             Self::FencedInstanceId => ErrorKind::Fenced,
             Self::InvalidGroupId => ErrorKind::FixInput,
+        }
+    }
+}
+
+impl MemberError {
+    /// What the caller can do.
+    pub fn kind(self) -> ErrorKind {
+        match self {
+            Self::UnknownMember => ErrorKind::Retry,
+            Self::FencedInstanceId => ErrorKind::Fenced,
+        }
+    }
+}
+
+impl LeaveError {
+    /// What the caller can do.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::CoordinatorLoading | Self::CoordinatorNotAvailable => ErrorKind::Retry,
+            Self::InvalidGroupId => ErrorKind::FixInput,
+        }
+    }
+}
+
+impl FetchError {
+    /// What the caller can do.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::CoordinatorLoading => ErrorKind::Retry,
+        }
+    }
+}
+
+impl DescribeError {
+    /// What the caller can do.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::CoordinatorLoading => ErrorKind::Retry,
+            Self::GroupIdNotFound => ErrorKind::Unavailable,
+        }
+    }
+}
+
+impl DeleteGroupError {
+    /// What the caller can do.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::CoordinatorLoading => ErrorKind::Retry,
+            Self::GroupIdNotFound => ErrorKind::Unavailable,
+            Self::NonEmptyGroup => ErrorKind::FixInput,
+            Self::NotStored(error) => error.kind(),
+        }
+    }
+}
+
+impl DeleteOffsetsError {
+    /// What the caller can do.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::CoordinatorLoading => ErrorKind::Retry,
+            Self::GroupIdNotFound => ErrorKind::Unavailable,
+            Self::InvalidGroupId | Self::NonEmptyGroup => ErrorKind::FixInput,
+            Self::NotStored(error) => error.kind(),
+        }
+    }
+}
+
+impl GroupSubscribedToTopic {
+    /// What the caller can do.
+    pub fn kind(&self) -> ErrorKind {
+        ErrorKind::FixInput
+    }
+}
+
+impl ApplyError {
+    /// What the caller can do: nothing but report it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Key(_) | Self::Value(_) => ErrorKind::Corrupt,
         }
     }
 }
@@ -351,10 +425,13 @@ impl CommitError {
     /// What the caller can do.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::CoordinatorLoading | Self::CoordinatorNotAvailable => ErrorKind::Unavailable,
-            Self::UnknownMember | Self::IllegalGeneration | Self::RebalanceInProgress => ErrorKind::Retry,
+            Self::CoordinatorLoading
+            | Self::CoordinatorNotAvailable
+            | Self::UnknownMember
+            | Self::IllegalGeneration
+            | Self::RebalanceInProgress => ErrorKind::Retry,
             Self::FencedInstanceId => ErrorKind::Fenced,
-            Self::GroupIdNotFound => ErrorKind::FixInput,
+            Self::GroupIdNotFound => ErrorKind::Unavailable,
             Self::NotStored(error) => error.kind(),
         }
     }

@@ -39,7 +39,8 @@ pub(super) fn check_request(request: &JoinRequest<'_>, options: &Options) -> Res
     if request.group_id.is_empty() {
         return Err(JoinError::InvalidGroupId);
     }
-    let (given, min, max) = (request.session_timeout, options.session_timeout_min, options.session_timeout_max);
+    let (given, min, max) =
+        (request.session_timeout, options.session_timeout_min, options.session_timeout_max);
     if given < min || given > max {
         return Err(JoinError::InvalidSessionTimeout { given, min, max });
     }
@@ -67,9 +68,9 @@ impl Group {
     /// Whether the group may take this member. While it rebalances those count who have joined, so that a group that
     /// is too large shrinks to its limit.
     fn has_room_for(&self, request: &JoinRequest<'_>, limit: usize) -> bool {
-        let member = self.members.get(request.member_id);
-        let takes_a_place = !request.instance_id.is_some_and(|id| self.static_members.contains_key(id));
-        let promised = if request.member_id.is_empty() && takes_a_place { self.pending_join.len() } else { 0 };
+        let holder = request.instance_id.and_then(|id| self.static_members.get(id));
+        let member = self.members.get(holder.map_or(request.member_id, AsRef::as_ref));
+        let promised = if request.member_id.is_empty() { self.pending_join.len() } else { 0 };
         match self.state {
             State::Empty | State::Dead => promised < limit,
             State::PreparingRebalance => {
@@ -87,9 +88,9 @@ impl Group {
         let new_id = join.new_member_id();
         let holder = join.request.instance_id.and_then(|id| self.static_members.get(id)).cloned();
         match (join.request.instance_id, holder) {
-            (Some(_), Some(old_id)) => self.rejoin_static(join, &old_id, new_id, turn),
+            (Some(_), Some(old_id)) => self.rejoin_static(join, &old_id, &new_id, turn),
             (None, _) if join.request.require_known_member_id => self.promise_id(join, new_id, turn),
-            (Some(_) | None, _) => self.add_member(join, new_id, turn),
+            (Some(_) | None, _) => self.add_member(join, &new_id, turn),
         }
     }
 
@@ -102,8 +103,8 @@ impl Group {
         join.refuse(JoinError::MemberIdRequired { member_id }, turn.out);
     }
 
-    fn add_member(&mut self, join: &Join<'_>, member_id: Arc<str>, turn: &mut Turn<'_>) {
-        let mut member = Member::new(Arc::clone(&member_id), join.request);
+    fn add_member(&mut self, join: &Join<'_>, member_id: &Arc<str>, turn: &mut Turn<'_>) {
+        let mut member = Member::new(Arc::clone(member_id), join.request);
         member.waiting_join = Some(join.waiter);
         if self.members.is_empty() {
             self.protocol_type = Some(join.request.protocol_type.into());
@@ -112,7 +113,7 @@ impl Group {
             self.new_member_added = true;
         }
         self.add(member);
-        self.refresh_session_for(&member_id, turn.options.new_member_join_timeout, turn.now);
+        self.refresh_session_for(member_id, turn.options.new_member_join_timeout, turn.now);
         let reason = format!("member {member_id} joins; client reason: {}", join.reason());
         self.rebalance_or_complete(&reason, turn);
     }
@@ -121,7 +122,7 @@ impl Group {
     fn join_known(&mut self, join: &Join<'_>, turn: &mut Turn<'_>) {
         let (member_id, instance_id) = (join.request.member_id, join.request.instance_id);
         if instance_id.is_none() && self.pending_join.contains_key(member_id) {
-            return self.add_member(join, member_id.into(), turn);
+            return self.add_member(join, &member_id.into(), turn);
         }
         if let Err(error) = self.check_member(member_id, instance_id) {
             return join.refuse(error.into(), turn.out);
@@ -170,9 +171,10 @@ impl Group {
 
     // --- a static member that comes back without its member id ---
 
-    fn rejoin_static(&mut self, join: &Join<'_>, old_id: &str, new_id: Arc<str>, turn: &mut Turn<'_>) {
-        let Some(undo) = self.replace_holder(join, old_id, &new_id, turn) else { return };
-        let reason = format!("static member {new_id} takes the place of {old_id}; client reason: {}", join.reason());
+    fn rejoin_static(&mut self, join: &Join<'_>, old_id: &str, new_id: &Arc<str>, turn: &mut Turn<'_>) {
+        let Some(undo) = self.replace_holder(join, old_id, new_id, turn) else { return };
+        let reason =
+            format!("static member {new_id} takes the place of {old_id}; client reason: {}", join.reason());
         match self.state {
             // The assignment stands, and the member finds it under its new id.
             State::Stable if self.select_protocol() == self.protocol => {
@@ -196,7 +198,6 @@ impl Group {
         let old = self.members.get(old_id)?;
         let undo = StaticRejoin {
             waiter: join.waiter,
-            instance_id: old.instance_id.clone()?,
             old_id: Arc::clone(&old.id),
             new_id: Arc::clone(new_id),
             old_protocols: old.protocols.clone(),
@@ -206,8 +207,8 @@ impl Group {
             supports_skip_assignment: join.request.supports_skip_assignment,
         };
         self.replace_static(old_id, new_id, turn.out);
-        self.refresh_session(new_id, turn.now);
         self.update(new_id, join.request, join.waiter, turn.out);
+        self.refresh_session(new_id, turn.now);
         Some(undo)
     }
 
@@ -238,12 +239,11 @@ impl Group {
             return;
         }
         self.answer_join_of(&rejoin.new_id, |_| Err(JoinError::NotStored(error)), turn.out);
-        self.set_protocols(&rejoin.new_id, rejoin.old_protocols.clone());
+        self.set_protocols(&rejoin.new_id, &rejoin.old_protocols);
         if let Some(member) = self.members.get_mut(&rejoin.new_id) {
             member.session_timeout = rejoin.old_session_timeout;
             member.rebalance_timeout = rejoin.old_rebalance_timeout;
         }
-        debug_assert_eq!(self.static_members.get(&rejoin.instance_id), Some(&rejoin.new_id));
         self.replace_static(&rejoin.new_id, &rejoin.old_id, turn.out);
         self.refresh_session(&rejoin.old_id, turn.now);
     }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_clock::TimestampMs;
+use crate::TimestampMs;
 use bytes::Bytes;
 use uuid::Uuid;
 
 use super::error::{
-    CommitError, DeleteGroupError, DeleteOffsetsError, GroupSubscribedToTopic, JoinError, MemberError, SyncError,
+    CommitError, DeleteGroupError, DeleteOffsetsError, GroupSubscribedToTopic, JoinError, MemberError,
+    SyncError,
 };
 use super::write::Write;
 use crate::offsets::{TopicCommit, TopicCommitted};

@@ -9,6 +9,9 @@ use super::message::Event;
 use super::state::{Group, JoinTimer, State, Turn, answer_sync};
 use super::write::Then;
 
+/// A rebalance that nobody has joined is not looked at again before this, whatever timeout the members chose.
+const RETRY_MIN: Duration = Duration::from_secs(1);
+
 impl Group {
     fn can_rebalance(&self) -> bool {
         matches!(self.state, State::Empty | State::CompletingRebalance | State::Stable)
@@ -38,7 +41,7 @@ impl Group {
         } else if self.has_all_joined() {
             self.complete_join(turn);
         } else {
-            self.start_join_timer(turn);
+            self.start_join_timer(self.rebalance_timeout(), turn);
         }
     }
 
@@ -58,8 +61,8 @@ impl Group {
         self.wake(deadline);
     }
 
-    fn start_join_timer(&mut self, turn: &Turn<'_>) {
-        let deadline = turn.now.elapsed.saturating_add(self.rebalance_timeout());
+    fn start_join_timer(&mut self, timeout: Duration, turn: &Turn<'_>) {
+        let deadline = turn.now.elapsed.saturating_add(timeout);
         self.join_timer = Some(JoinTimer::Rebalance { deadline });
         self.wake(deadline);
     }
@@ -90,8 +93,7 @@ impl Group {
         self.remove_absent(turn);
         if !self.elect_leader() && !self.members.is_empty() {
             // Only static members are left, and none of them has come: wait until one does or its session ends.
-            self.start_join_timer(turn);
-            return;
+            return self.start_join_timer(self.rebalance_timeout().max(RETRY_MIN), turn);
         }
         self.begin_generation(turn);
         if self.state == State::Empty {
@@ -104,8 +106,10 @@ impl Group {
     }
 
     fn remove_absent(&mut self, turn: &mut Turn<'_>) {
-        let is_absent = |member: &&super::member::Member| member.waiting_join.is_none() && !member.is_static();
-        let absent: Vec<_> = self.members.values().filter(is_absent).map(|member| Arc::clone(&member.id)).collect();
+        let is_absent =
+            |member: &&super::member::Member| member.waiting_join.is_none() && !member.is_static();
+        let absent: Vec<_> =
+            self.members.values().filter(is_absent).map(|member| Arc::clone(&member.id)).collect();
         for member_id in absent {
             self.remove(&member_id, "did not rejoin within the rebalance timeout", turn);
         }

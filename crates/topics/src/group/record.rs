@@ -16,7 +16,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_clock::TimestampMs;
+use crate::TimestampMs;
 use bytes::Bytes;
 
 use super::message::Protocol;
@@ -88,7 +88,8 @@ impl GroupImage {
         let check = |holds: bool, field| if holds { Ok(()) } else { Err(DecodeError::Invalid { field }) };
         let ids: std::collections::BTreeSet<_> = self.members.iter().map(|member| &member.id).collect();
         check(ids.len() == self.members.len(), "members")?;
-        let instances: Vec<_> = self.members.iter().filter_map(|member| member.instance_id.as_ref()).collect();
+        let instances: Vec<_> =
+            self.members.iter().filter_map(|member| member.instance_id.as_ref()).collect();
         let unique: std::collections::BTreeSet<_> = instances.iter().collect();
         check(unique.len() == instances.len(), "instance ids")?;
         if self.members.is_empty() {

@@ -29,7 +29,11 @@ impl Group {
             return Err(HeartbeatError::IllegalGeneration);
         }
         self.refresh_session(caller.member_id, now);
-        if self.state == State::PreparingRebalance { Err(HeartbeatError::RebalanceInProgress) } else { Ok(()) }
+        if self.state == State::PreparingRebalance {
+            Err(HeartbeatError::RebalanceInProgress)
+        } else {
+            Ok(())
+        }
     }
 
     /// Lets everything happen whose time has come, in the order of the deadlines.
@@ -49,7 +53,8 @@ impl Group {
 
     /// Members loaded from the journal have no deadline yet: they get a whole session from now on.
     pub(super) fn start_missing_sessions(&mut self, now: Now) {
-        let is_missing = |member: &&super::member::Member| member.session_deadline.is_none() && !member.is_waiting();
+        let is_missing =
+            |member: &&super::member::Member| member.session_deadline.is_none() && !member.is_waiting();
         let missing: Vec<_> =
             self.members.values().filter(is_missing).map(|member| Arc::clone(&member.id)).collect();
         for member_id in missing {
@@ -60,7 +65,8 @@ impl Group {
     fn due(&self, now: Duration) -> Vec<(Duration, Due)> {
         let join = self.join_timer.map(|timer| (timer.deadline(), Due::Join));
         let sync = self.sync_deadline.map(|deadline| (deadline, Due::Sync));
-        let promises = self.pending_join.iter().map(|(id, deadline)| (*deadline, Due::Promise(Arc::clone(id))));
+        let promises =
+            self.pending_join.iter().map(|(id, deadline)| (*deadline, Due::Promise(Arc::clone(id))));
         let sessions = self.members.values().filter_map(|member| {
             member.session_deadline.map(|deadline| (deadline, Due::Session(Arc::clone(&member.id))))
         });
@@ -80,7 +86,9 @@ impl Group {
                     self.join_timer_ended(timer, turn);
                 }
             }
-            Due::Sync if self.sync_deadline.is_some_and(|deadline| deadline <= now) => self.sync_timer_ended(turn),
+            Due::Sync if self.sync_deadline.is_some_and(|deadline| deadline <= now) => {
+                self.sync_timer_ended(turn);
+            }
             Due::Promise(id) if self.pending_join.get(&id).is_some_and(|deadline| *deadline <= now) => {
                 self.pending_join.remove(&id);
                 self.member_gone(false, turn);
@@ -112,8 +120,11 @@ impl Group {
                 self.prepare_rebalance("a member's session has timed out", turn);
             }
             State::PreparingRebalance if self.has_all_joined() => self.complete_join(turn),
-            State::Stable | State::CompletingRebalance | State::PreparingRebalance => {}
-            State::Empty | State::Dead => {}
+            State::Stable
+            | State::CompletingRebalance
+            | State::PreparingRebalance
+            | State::Empty
+            | State::Dead => {}
         }
     }
 

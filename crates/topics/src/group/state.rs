@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_clock::TimestampMs;
+use crate::TimestampMs;
 use bytes::Bytes;
 
 use super::error::{JoinError, MemberError, SyncError};
@@ -79,7 +79,6 @@ impl JoinTimer {
 #[derive(Debug)]
 pub(super) struct StaticRejoin {
     pub(super) waiter: Waiter,
-    pub(super) instance_id: Arc<str>,
     pub(super) old_id: Arc<str>,
     pub(super) new_id: Arc<str>,
     pub(super) old_protocols: Vec<Protocol>,
@@ -149,7 +148,10 @@ impl Group {
 
     /// Whether the group is nothing but its name: no members, promised ids or record.
     pub(super) fn is_trivial(&self) -> bool {
-        self.state == State::Empty && !self.is_stored && self.members.is_empty() && self.pending_join.is_empty()
+        self.state == State::Empty
+            && !self.is_stored
+            && self.members.is_empty()
+            && self.pending_join.is_empty()
     }
 
     pub(super) fn uses_consumer_protocol(&self) -> bool {
@@ -232,7 +234,13 @@ impl Group {
     }
 
     /// Takes over what a member says when it joins again, and lets it wait.
-    pub(super) fn update(&mut self, member_id: &str, request: &JoinRequest<'_>, waiter: Waiter, out: &mut Output) {
+    pub(super) fn update(
+        &mut self,
+        member_id: &str,
+        request: &JoinRequest<'_>,
+        waiter: Waiter,
+        out: &mut Output,
+    ) {
         let Some(mut member) = self.members.remove(member_id) else { return };
         self.answer_join(&mut member, Err(JoinError::Superseded), out);
         self.count_protocols(&member.protocols, -1);
@@ -245,11 +253,11 @@ impl Group {
         self.members.insert(Arc::clone(&member.id), member);
     }
 
-    pub(super) fn set_protocols(&mut self, member_id: &str, protocols: Vec<Protocol>) {
+    pub(super) fn set_protocols(&mut self, member_id: &str, protocols: &[Protocol]) {
         let Some(member) = self.members.get_mut(member_id) else { return };
-        let old = std::mem::replace(&mut member.protocols, protocols.clone());
+        let old = std::mem::replace(&mut member.protocols, protocols.to_vec());
         self.count_protocols(&old, -1);
-        self.count_protocols(&protocols, 1);
+        self.count_protocols(protocols, 1);
     }
 
     fn count_protocols(&mut self, protocols: &[Protocol], by: isize) {
@@ -298,7 +306,9 @@ impl Group {
         let most = votes.values().copied().max()?;
         let leader = self.members.get(self.leader.as_ref()?)?;
         let preferred = leader.vote(|name| votes.get(name) == Some(&most));
-        preferred.cloned().or_else(|| votes.iter().find(|(_, count)| **count == most).map(|(&name, _)| name.into()))
+        preferred
+            .cloned()
+            .or_else(|| votes.iter().find(|(_, count)| **count == most).map(|(&name, _)| name.into()))
     }
 
     /// The topics that the members read, if they are consumers and their subscriptions can be read.

@@ -40,10 +40,13 @@ impl Group {
             State::PreparingRebalance | State::CompletingRebalance | State::Stable => {}
         }
         self.check_member(caller.member_id, caller.instance_id)?;
-        let differs = |given: Option<&str>, ours: &Option<Arc<str>>| given.is_some() && given != ours.as_deref();
+        let differs =
+            |given: Option<&str>, ours: &Option<Arc<str>>| given.is_some() && given != ours.as_deref();
         if caller.generation != self.generation {
             Err(SyncError::IllegalGeneration)
-        } else if differs(request.protocol_type, &self.protocol_type) || differs(request.protocol, &self.protocol) {
+        } else if differs(request.protocol_type, &self.protocol_type)
+            || differs(request.protocol, &self.protocol)
+        {
             Err(SyncError::InconsistentProtocol)
         } else if self.state == State::PreparingRebalance {
             Err(SyncError::RebalanceInProgress)
@@ -60,7 +63,8 @@ impl Group {
 
     /// Members that the leader has left out get an empty assignment.
     fn store_assignment(&mut self, request: &SyncRequest<'_>, turn: &mut Turn<'_>) {
-        let assignments: BTreeMap<_, _> = request.assignments.iter().map(|(id, bytes)| (*id, bytes.clone())).collect();
+        let assignments: BTreeMap<_, _> =
+            request.assignments.iter().map(|(id, bytes)| (*id, bytes.clone())).collect();
         let image = self.image(Some(&assignments));
         let then = Then::Assign { group_id: Arc::clone(&self.id), generation: self.generation };
         self.store(&image, then, turn.out);

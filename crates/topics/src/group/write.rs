@@ -37,16 +37,13 @@ pub(super) enum Then {
     Rejoin { group_id: Arc<str>, rejoin: Box<StaticRejoin> },
     /// Offsets: answer the commit.
     Commit { group_id: Arc<str>, keys: CommitKeys, waiter: Waiter, outcome: Vec<TopicCommitted> },
-    /// The group is gone: answer the deletion, if somebody asked for it.
-    Delete { group_id: Arc<str>, waiter: Option<Waiter> },
+    /// The groups are gone: answer the deletion, if somebody asked for it.
+    Delete { group_ids: Vec<Arc<str>>, waiter: Option<Waiter> },
     /// Offsets are gone: answer the deletion.
     DeleteOffsets { waiter: Waiter, outcome: Vec<TopicOffsetsDeleted> },
 }
 
-pub(super) fn commit_response(
-    outcome: Vec<TopicCommitted>,
-    written: Result<(), WriteError>,
-) -> Response {
+pub(super) fn commit_response(outcome: Vec<TopicCommitted>, written: Result<(), WriteError>) -> Response {
     Response::Commit(written.map(|()| outcome).map_err(CommitError::NotStored))
 }
 

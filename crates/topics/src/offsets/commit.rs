@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use annals_clock::TimestampMs;
+use crate::TimestampMs;
 use uuid::Uuid;
 
 use super::record::{OffsetValue, Record, RecordKey};

@@ -59,9 +59,7 @@ impl<'a> RecordKey<'a> {
     /// The key's bytes.
     pub fn encode(&self) -> Bytes {
         match *self {
-            RecordKey::Group { group_id } => {
-                Writer::start(KEY_GROUP_V1).raw(group_id.as_bytes()).finish()
-            }
+            RecordKey::Group { group_id } => Writer::start(KEY_GROUP_V1).raw(group_id.as_bytes()).finish(),
             RecordKey::Offset { group_id, topic, partition } => {
                 let mut writer = Writer::start(KEY_OFFSET_V1);
                 writer.text(group_id).text(topic).signed(partition.into()).finish()
@@ -142,7 +140,8 @@ impl OffsetValue {
         let offset = reader.signed("offset")?;
         let committed_at_ms = reader.signed("commit timestamp")?;
         let leader_epoch = has(HAS_LEADER_EPOCH).then(|| reader.signed_32("leader epoch")).transpose()?;
-        let metadata = has(HAS_METADATA).then(|| reader.text("metadata")).transpose()?.unwrap_or_default().into();
+        let metadata =
+            has(HAS_METADATA).then(|| reader.text("metadata")).transpose()?.unwrap_or_default().into();
         let expires_at_ms = has(HAS_EXPIRY).then(|| reader.signed("expiry timestamp")).transpose()?;
         let topic_id = has(HAS_TOPIC_ID).then(|| reader.uuid("topic id")).transpose()?;
         reader.finish()?;

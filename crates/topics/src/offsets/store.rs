@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use annals_clock::TimestampMs;
+use crate::TimestampMs;
 use uuid::Uuid;
 
 use super::record::{OffsetValue, Record, RecordKey};
@@ -238,8 +238,14 @@ impl OffsetStore {
     fn partitions(&self, group_id: &str, topic: &str) -> BTreeSet<i32> {
         let stored = self.groups.get(group_id).and_then(|topics| find_topic(topics, topic).ok());
         let coming = self.in_flight.get(group_id).into_iter().flatten().flat_map(|commit| commit.iter());
-        let coming = coming.filter(|(name, _)| name.as_ref() == topic).flat_map(|(_, partitions)| partitions.iter());
-        stored.into_iter().flat_map(|topic| &topic.slots).map(|slot| slot.partition).chain(coming.copied()).collect()
+        let coming =
+            coming.filter(|(name, _)| name.as_ref() == topic).flat_map(|(_, partitions)| partitions.iter());
+        stored
+            .into_iter()
+            .flat_map(|topic| &topic.slots)
+            .map(|slot| slot.partition)
+            .chain(coming.copied())
+            .collect()
     }
 
     /// The topics that a group has offsets in, stored or on their way.
