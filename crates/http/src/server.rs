@@ -1,0 +1,180 @@
+//! The listener and its connections.
+//!
+//! Each connection is a task in a set that [`Server::run`] owns: when it returns, or is dropped, none is left. A place
+//! is taken before a connection is accepted, so that those beyond the limit wait where they cost nothing.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{sleep, timeout};
+
+use crate::stall::StallGuard;
+use crate::{Metrics, Options, Status, routes};
+
+/// Header lines of a request.
+const HEADERS_MAX: usize = 64;
+
+/// How long to wait when the system has no more room for connections, for some to end.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why the HTTP front-end cannot listen.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen for HTTP on {address}: choose another with --http-addr, or end what uses this one")]
+pub struct BindError {
+    /// The address asked for.
+    pub address: SocketAddr,
+    /// What the system says.
+    pub source: io::Error,
+}
+
+/// The HTTP front-end, listening.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    local_addr: SocketAddr,
+    options: Options,
+    metrics: Metrics,
+    router: Router,
+    places: Arc<Semaphore>,
+}
+
+impl Server {
+    /// Listens. Connections wait in the system's queue until [`Server::run`].
+    ///
+    /// # Errors
+    /// [`BindError`] if the address is in use, not ours or not permitted.
+    pub async fn bind(
+        options: Options,
+        status: Arc<dyn Status>,
+        metrics: Metrics,
+    ) -> Result<Self, BindError> {
+        let address = options.address;
+        let failed = |source| BindError { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let local_addr = listener.local_addr().map_err(failed)?;
+        let router = routes::router(&options, status, metrics.clone());
+        let places = Arc::new(Semaphore::new(options.connections_max));
+        Ok(Self { listener, local_addr, options, metrics, router, places })
+    }
+
+    /// Where it listens, with the port that was taken.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Serves until `shutdown` ends, then lets requests under way finish for [`Options::drain_timeout`].
+    ///
+    /// Dropping the future closes the listener and all connections at once.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let mut connections = JoinSet::new();
+        let (stop, stopping) = watch::channel(false);
+        let mut shutdown = pin!(shutdown);
+        loop {
+            tokio::select! {
+                () = &mut shutdown => break,
+                Some(ended) = connections.join_next() => report(ended),
+                (stream, place) = self.accept() => {
+                    connections.spawn(self.serve(stream, place, stopping.clone()));
+                }
+            }
+        }
+        let Self { listener, options, .. } = self;
+        drop(listener);
+        stop.send_replace(true);
+        drain(connections, options.drain_timeout).await;
+    }
+
+    /// Waits for a place and then for a connection. Cancel safe: what is not returned is not taken.
+    async fn accept(&self) -> (TcpStream, OwnedSemaphorePermit) {
+        loop {
+            let Ok(place) = self.places.clone().acquire_owned().await else {
+                // Nobody closes the semaphore.
+                std::future::pending::<()>().await;
+                continue;
+            };
+            match self.listener.accept().await {
+                Ok((stream, _)) => return (stream, place),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept an HTTP connection");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// The task of one connection.
+    fn serve(
+        &self,
+        stream: TcpStream,
+        place: OwnedSemaphorePermit,
+        mut stopping: watch::Receiver<bool>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let counted = self.metrics.connection();
+        let builder = connection_builder(&self.options);
+        let service = TowerToHyperService::new(self.router.clone());
+        let write_stall_timeout = self.options.write_stall_timeout;
+        async move {
+            let _held = (place, counted);
+            let _ = stream.set_nodelay(true);
+            let io = TokioIo::new(StallGuard::new(stream, write_stall_timeout));
+            let mut connection = pin!(builder.serve_connection(io, service));
+            let stop = async { stopping.wait_for(|stop| *stop).await.map(drop).unwrap_or_default() };
+            let ended = tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = stop => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%error, "an HTTP connection ended early");
+            }
+        }
+    }
+}
+
+fn connection_builder(options: &Options) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(options.header_timeout)
+        .max_header_size(options.header_bytes_max)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(options.header_bytes_max.max(MIN_BUFFER_BYTES));
+    builder
+}
+
+/// The smallest buffer that the HTTP library accepts.
+const MIN_BUFFER_BYTES: usize = 8 * 1024;
+
+/// Waits for connections to end, and closes those that do not.
+async fn drain(mut connections: JoinSet<()>, limit: Duration) {
+    let all = async {
+        while let Some(ended) = connections.join_next().await {
+            report(ended);
+        }
+    };
+    if timeout(limit, all).await.is_err() {
+        tracing::info!(count = connections.len(), "closing HTTP connections that did not end in time");
+        connections.shutdown().await;
+    }
+}
+
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "the task of an HTTP connection panicked");
+    }
+}
