@@ -3,8 +3,8 @@
 use annals_topics::ErrorKind;
 use annals_topics::batch::{
     AcceptRules, Batch, BatchBuilder, BatchError, BatchHeader, BatchOptions, Compression, CompressionError,
-    CompressionPolicy, ExpandLimits, HEADER_LEN, NewRecord, Producer, RecordCheck, TimestampRules, TimestampType,
-    accept, compress, expand,
+    CompressionPolicy, ExpandLimits, HEADER_LEN, NewRecord, Producer, RecordCheck, TimestampRules,
+    TimestampType, accept, compress, expand,
 };
 use bytes::Bytes;
 use proptest::collection::vec;
@@ -51,9 +51,12 @@ fn model() -> impl Strategy<Value = Model> {
 }
 
 fn push(builder: &mut BatchBuilder, offset: i64, record: &Model) {
-    let headers: Vec<_> = record.headers.iter().map(|(key, value)| (key.as_str(), value.as_deref())).collect();
+    let headers: Vec<_> =
+        record.headers.iter().map(|(key, value)| (key.as_str(), value.as_deref())).collect();
     let (key, value) = (record.key.as_deref(), record.value.as_deref());
-    builder.push_at(offset, &NewRecord { timestamp_ms: record.timestamp, key, value, headers: &headers }).unwrap();
+    builder
+        .push_at(offset, &NewRecord { timestamp_ms: record.timestamp, key, value, headers: &headers })
+        .unwrap();
 }
 
 fn options(base_offset: i64, compression: Compression) -> BatchOptions {
@@ -195,7 +198,10 @@ fn what_a_client_may_not_send() {
     assert_eq!(refusal(forged(|header| header.base_offset = 9)), E::BaseOffsetNotZero { base_offset: 9 });
     assert_eq!(refusal(forged(|header| header.record_count = 0)), E::NoRecords);
     assert_eq!(refusal(forged(|header| header.record_count = 2)), E::CountMismatch { count: 2, span: 1 });
-    assert_eq!(refusal(forged(|header| header.last_offset_delta = 4)), E::CountMismatch { count: 1, span: 5 });
+    assert_eq!(
+        refusal(forged(|header| header.last_offset_delta = 4)),
+        E::CountMismatch { count: 1, span: 5 }
+    );
     assert!(matches!(refusal(forged(|header| header.record_count = -1)), E::NegativeCount { count: -1, .. }));
     assert!(matches!(refusal(forged(|header| header.length = 48)), E::LengthTooSmall { length: 48 }));
     assert!(matches!(refusal(forged(|header| header.length = u32::MAX)), E::LengthTooSmall { length: -1 }));
@@ -279,11 +285,15 @@ fn bombs_are_bounded() {
     for codec in &CODECS[1..] {
         let bomb = compress((*codec).into(), &zeros).unwrap();
         let error = expand(*codec, &bomb, &LIMITS).unwrap_err();
-        assert!(matches!(error, CompressionError::TooLarge { max_bytes, .. } if max_bytes <= 4 << 20), "{codec}");
+        assert!(
+            matches!(error, CompressionError::TooLarge { max_bytes, .. } if max_bytes <= 4 << 20),
+            "{codec}"
+        );
     }
     // A bare Snappy block that claims 4 GiB in five bytes.
     let claim = [0xff, 0xff, 0xff, 0xff, 0x0f, 0];
-    let error = expand(Compression::Snappy, &claim, &ExpandLimits { size_bytes_max: usize::MAX, ratio_max: 1 << 40 });
+    let error =
+        expand(Compression::Snappy, &claim, &ExpandLimits { size_bytes_max: usize::MAX, ratio_max: 1 << 40 });
     assert!(matches!(error, Err(CompressionError::Malformed { .. })));
 }
 
@@ -312,14 +322,18 @@ fn corrupt_compressed_records_are_stored_unless_something_looks_inside() {
 #[test]
 fn an_emptied_batch_keeps_its_producer() {
     let producer = Some(Producer { id: 7, epoch: 2, base_sequence: 40 });
-    let mut builder = BatchBuilder::new(BatchOptions { base_offset: 100, producer, ..options(100, Compression::Lz4) });
+    let mut builder =
+        BatchBuilder::new(BatchOptions { base_offset: 100, producer, ..options(100, Compression::Lz4) });
     builder.push(&NewRecord::at(NOW)).unwrap();
     builder.push(&NewRecord::at(NOW + 5)).unwrap();
     let empty = Batch::parse(builder.build().unwrap().emptied().encode()).unwrap();
     assert_eq!(empty.verify(), Ok(()));
     assert_eq!(empty.header.size_bytes(), HEADER_LEN);
     assert_eq!((empty.header.base_offset, empty.header.last_offset()), (100, 101));
-    assert_eq!((empty.header.producer_id, empty.header.producer_epoch, empty.header.last_sequence()), (7, 2, 41));
+    assert_eq!(
+        (empty.header.producer_id, empty.header.producer_epoch, empty.header.last_sequence()),
+        (7, 2, 41)
+    );
     assert_eq!((empty.header.record_count, empty.header.max_timestamp), (0, NOW + 5));
     assert_eq!(empty.records(&LIMITS).unwrap().count(), 0);
 }

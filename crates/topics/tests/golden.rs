@@ -1,8 +1,9 @@
 //! Batches that other implementations wrote; `data/make_batches.py` says which, and how to write them again.
 
 use annals_topics::batch::{
-    AcceptRules, Batch, BatchBuilder, BatchOptions, Codec, Compression, CompressionPolicy, ExpandLimits, Marker, NewRecord,
-    Producer, Record, RecordCheck, TimestampRules, TimestampType, accept, find_at_or_after, find_max_timestamp,
+    AcceptRules, Batch, BatchBuilder, BatchOptions, Codec, Compression, CompressionPolicy, ExpandLimits,
+    Marker, NewRecord, Producer, Record, RecordCheck, TimestampRules, TimestampType, accept,
+    find_at_or_after, find_max_timestamp,
 };
 use bytes::Bytes;
 
@@ -42,8 +43,9 @@ fn assert_is_sample(records: &[Record]) {
         assert_eq!(record.key.as_deref(), expected.key.as_deref());
         assert_eq!(record.value.as_deref(), expected.value.as_deref());
         let headers = record.headers.iter();
-        let headers: Vec<_> =
-            headers.map(|h| (std::str::from_utf8(&h.key).unwrap(), h.value.as_ref().map(|v| v.to_vec()))).collect();
+        let headers: Vec<_> = headers
+            .map(|h| (std::str::from_utf8(&h.key).unwrap(), h.value.as_ref().map(|v| v.to_vec())))
+            .collect();
         assert_eq!(headers, expected.headers);
     }
 }
@@ -125,7 +127,9 @@ fn push_sample(builder: &mut BatchBuilder) {
 
 #[test]
 fn a_topic_with_its_own_compression_stores_the_same_records() {
-    for codec in [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd] {
+    for codec in
+        [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd]
+    {
         let rules = AcceptRules { compression: CompressionPolicy::Codec(codec.into()), ..rules() };
         for (name, _) in GOLDEN {
             let batch = accept(golden(name), &rules, NOW).unwrap().remove(0);

@@ -1,6 +1,8 @@
 //! Partitions: offsets, durability, idempotent producers against a model, snapshots and recovery.
 
-use annals_topics::batch::{Batch, BatchBuilder, BatchHeader, BatchOptions, Marker, NewRecord, Producer, TimestampType};
+use annals_topics::batch::{
+    Batch, BatchBuilder, BatchHeader, BatchOptions, Marker, NewRecord, Producer, TimestampType,
+};
 use annals_topics::partition::{Append, AppendError, Partition, SequenceError};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -81,8 +83,12 @@ fn append_time_is_the_brokers() {
 #[test]
 fn a_retry_of_what_is_in_flight_waits_for_it() {
     let mut partition = Partition::default();
-    let Append::New { entries, .. } = append(&mut partition, vec![sent(1, 0, 0, 3)]).unwrap() else { panic!() };
-    let Append::Duplicate { offsets, .. } = append(&mut partition, vec![sent(1, 0, 0, 3)]).unwrap() else { panic!() };
+    let Append::New { entries, .. } = append(&mut partition, vec![sent(1, 0, 0, 3)]).unwrap() else {
+        panic!()
+    };
+    let Append::Duplicate { offsets, .. } = append(&mut partition, vec![sent(1, 0, 0, 3)]).unwrap() else {
+        panic!()
+    };
     assert!(partition.high_watermark() < offsets.end, "not durable yet");
     partition.apply(&entries[0].header, NOW);
     assert!(partition.high_watermark() >= offsets.end);
@@ -122,7 +128,11 @@ fn sequences_wrap_to_zero() {
     assert_eq!(store(&mut partition, sent(1, 0, max, 1)).unwrap(), 2);
     assert_eq!(store(&mut partition, sent(1, 0, 0, 4)).unwrap(), 3);
     let mut partition = Partition::default();
-    assert_eq!(store(&mut partition, sent(1, 0, max - 1, 5)).unwrap(), 0, "wraps inside the batch, ends at 2");
+    assert_eq!(
+        store(&mut partition, sent(1, 0, max - 1, 5)).unwrap(),
+        0,
+        "wraps inside the batch, ends at 2"
+    );
     assert_eq!(expected_sequence(store(&mut partition, sent(1, 0, 4, 1))), 3);
     assert_eq!(store(&mut partition, sent(1, 0, max - 1, 5)).unwrap(), 0, "a duplicate");
     assert_eq!(store(&mut partition, sent(1, 0, 3, 1)).unwrap(), 5);
@@ -210,19 +220,34 @@ fn leader_epochs() {
 fn offsets_run_out_with_an_error() {
     let mut partition = Partition::starting_at(i64::MAX - 2);
     assert!(append(&mut partition, vec![batch(None, 2)]).is_ok());
-    assert!(matches!(append(&mut partition, vec![batch(None, 1)]), Err(AppendError::OffsetsExhausted { .. })));
+    assert!(matches!(
+        append(&mut partition, vec![batch(None, 1)]),
+        Err(AppendError::OffsetsExhausted { .. })
+    ));
 }
 
 #[derive(Clone, Debug)]
 enum Step {
     /// Continue, or go `skew` steps wrong, from where the producer stands.
-    Send { producer: usize, count: i32, skew: i32, epoch_skew: i16 },
+    Send {
+        producer: usize,
+        count: i32,
+        skew: i32,
+        epoch_skew: i16,
+    },
     /// Send the n-th newest batch of the producer again.
-    Retry { producer: usize, back: usize },
-    Sync { batches: usize },
+    Retry {
+        producer: usize,
+        back: usize,
+    },
+    Sync {
+        batches: usize,
+    },
     Lose,
     Restart,
-    Expire { producer: usize },
+    Expire {
+        producer: usize,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -289,7 +314,8 @@ impl Model {
     fn send(&mut self, producer: usize, epoch: i16, sequence: i32, count: i32) -> Answer {
         let new = Known { producer, epoch, sequence, count, offset: self.next_offset() };
         if let Some(last) = self.last(producer) {
-            let same = |known: &&Known| (known.epoch, known.sequence, known.count) == (epoch, sequence, count);
+            let same =
+                |known: &&Known| (known.epoch, known.sequence, known.count) == (epoch, sequence, count);
             if let Some(known) = self.remembered(producer).iter().find(same).filter(|_| epoch == last.epoch) {
                 return Answer::Duplicate(known.offset);
             }
@@ -347,7 +373,8 @@ impl Run {
             Step::Send { producer, count, skew, epoch_skew } => {
                 let last = self.model.last(producer);
                 let epoch = (last.map_or(0, |known| known.epoch) + epoch_skew).max(0);
-                let next = if epoch_skew == 1 { 0 } else { last.map_or(self.start, |l| after(l.sequence, l.count)) };
+                let next =
+                    if epoch_skew == 1 { 0 } else { last.map_or(self.start, |l| after(l.sequence, l.count)) };
                 self.send(producer, epoch, after(next, skew), count);
             }
             Step::Retry { producer, back } => {
@@ -369,7 +396,10 @@ impl Run {
             assert!(self.partition.apply(header, self.now));
         }
         self.model.durable = end;
-        assert_eq!(self.partition.high_watermark(), self.headers[..end].last().map_or(0, BatchHeader::next_offset));
+        assert_eq!(
+            self.partition.high_watermark(),
+            self.headers[..end].last().map_or(0, BatchHeader::next_offset)
+        );
     }
 
     fn lose(&mut self) {

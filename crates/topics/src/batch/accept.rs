@@ -19,8 +19,8 @@ use bytes::Bytes;
 
 use super::frame::Frames;
 use super::{
-    Batch, BatchError, BatchHeader, Codec, Compression, CompressionError, ExpandLimits,
-    TimestampType, compress,
+    Batch, BatchError, BatchHeader, Codec, Compression, CompressionError, ExpandLimits, TimestampType,
+    compress,
 };
 use crate::{NO_TIMESTAMP, TimestampMs};
 
@@ -153,7 +153,8 @@ fn check_header(header: &BatchHeader, rules: &AcceptRules) -> Result<(), BatchEr
 }
 
 fn check_producer(header: &BatchHeader) -> Result<(), BatchError> {
-    let (producer_id, epoch, base_sequence) = (header.producer_id, header.producer_epoch, header.base_sequence);
+    let (producer_id, epoch, base_sequence) =
+        (header.producer_id, header.producer_epoch, header.base_sequence);
     if header.has_producer() && (epoch < 0 || base_sequence < 0) {
         return Err(BatchError::InvalidSequence { producer_id, epoch, base_sequence });
     }
@@ -210,7 +211,6 @@ fn compressed_anew(header: &BatchHeader, body: Bytes, codec: Codec) -> Result<Ba
         _ => compress(codec, &body)?.into(),
     };
     let header = BatchHeader { attributes: header.attributes.with_compression(compression), ..*header };
-    Batch::sealed(header, body).map_err(|error| {
-        CompressionError::Compress { compression, reason: error.to_string() }.into()
-    })
+    Batch::sealed(header, body)
+        .map_err(|error| CompressionError::Compress { compression, reason: error.to_string() }.into())
 }

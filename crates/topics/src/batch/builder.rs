@@ -4,8 +4,8 @@
 use bytes::Bytes;
 
 use super::{
-    Attributes, Batch, BatchHeader, Codec, Compression, CompressionError, NO_PRODUCER_ID, NO_SEQUENCE, TimestampType,
-    compress, varint,
+    Attributes, Batch, BatchHeader, Codec, Compression, CompressionError, NO_PRODUCER_ID, NO_SEQUENCE,
+    TimestampType, compress, varint,
 };
 use crate::{ErrorKind, NO_TIMESTAMP, Offset, TimestampMs};
 
@@ -127,7 +127,8 @@ impl BatchBuilder {
         if offset < self.next_offset {
             return Err(BuildError::OffsetNotRising { offset, last: self.next_offset - 1 });
         }
-        let offset_delta = i32::try_from(offset - self.options.base_offset).map_err(|_| BuildError::TooLarge)?;
+        let offset_delta =
+            i32::try_from(offset - self.options.base_offset).map_err(|_| BuildError::TooLarge)?;
         let base_timestamp = if self.count == 0 { record.timestamp_ms } else { self.base_timestamp };
         let timestamp_delta = record.timestamp_ms.wrapping_sub(base_timestamp);
         let length = record_len(record, timestamp_delta, offset_delta);
@@ -201,8 +202,12 @@ impl Batch {
         now_ms: TimestampMs,
     ) -> Result<Self, BuildError> {
         let producer = Producer { base_sequence: NO_SEQUENCE, ..producer };
-        let options =
-            BatchOptions { base_offset, codec: Codec::default(), producer: Some(producer), transactional: true };
+        let options = BatchOptions {
+            base_offset,
+            codec: Codec::default(),
+            producer: Some(producer),
+            transactional: true,
+        };
         let mut builder = BatchBuilder::new(options);
         let kind: i16 = if marker == Marker::Commit { 1 } else { 0 };
         let key = [0_i16.to_be_bytes(), kind.to_be_bytes()].concat();
@@ -252,7 +257,13 @@ fn bytes_len(bytes: Option<&[u8]>) -> usize {
     bytes.map_or(1, |bytes| varint::len(bytes.len() as i64) + bytes.len())
 }
 
-fn put_record(buffer: &mut Vec<u8>, length: usize, record: &NewRecord<'_>, timestamp_delta: i64, offset_delta: i32) {
+fn put_record(
+    buffer: &mut Vec<u8>,
+    length: usize,
+    record: &NewRecord<'_>,
+    timestamp_delta: i64,
+    offset_delta: i32,
+) {
     buffer.reserve(length + varint::len(length as i64));
     varint::put(buffer, length as i64);
     buffer.push(0); // attributes: none are defined

@@ -86,7 +86,10 @@ mod tests {
     #[test]
     fn long_lengths_match_the_general_algorithm() {
         for len in [1, 255, 256, 65_535, 65_536, 16_777_216, 1_073_741_824, u32::MAX] {
-            assert_eq!(crc_of_both(0xdead_beef, 0x1234, len), crc32c_combine(0xdead_beef, 0x1234, len as usize));
+            assert_eq!(
+                crc_of_both(0xdead_beef, 0x1234, len),
+                crc32c_combine(0xdead_beef, 0x1234, len as usize)
+            );
         }
     }
 

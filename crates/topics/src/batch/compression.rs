@@ -117,7 +117,11 @@ impl Default for ExpandLimits {
 /// # Errors
 /// [`CompressionError::TooLarge`] when it would pass `limits`, [`CompressionError::Malformed`] when it is not what the
 /// codec writes.
-pub fn expand(compression: Compression, data: &[u8], limits: &ExpandLimits) -> Result<Vec<u8>, CompressionError> {
+pub fn expand(
+    compression: Compression,
+    data: &[u8],
+    limits: &ExpandLimits,
+) -> Result<Vec<u8>, CompressionError> {
     let bound = Bound { compression, compressed_bytes: data.len(), max_bytes: limits.bytes_for(data.len()) };
     match compression {
         Compression::None => bound.copy(data),
@@ -188,11 +192,14 @@ fn expand_snappy(data: &[u8], bound: &Bound) -> Result<Vec<u8>, CompressionError
         expand_snappy_block(data, &mut out, bound)?;
         return Ok(out);
     }
-    let mut rest = data.get(SNAPPY_JAVA_HEADER_LEN..).ok_or_else(|| bound.malformed(&"header is cut short"))?;
+    let mut rest =
+        data.get(SNAPPY_JAVA_HEADER_LEN..).ok_or_else(|| bound.malformed(&"header is cut short"))?;
     while !rest.is_empty() {
-        let (length, after) = rest.split_first_chunk::<4>().ok_or_else(|| bound.malformed(&"block length"))?;
+        let (length, after) =
+            rest.split_first_chunk::<4>().ok_or_else(|| bound.malformed(&"block length"))?;
         let length = u32::from_be_bytes(*length) as usize;
-        let (block, after) = after.split_at_checked(length).ok_or_else(|| bound.malformed(&"block is cut short"))?;
+        let (block, after) =
+            after.split_at_checked(length).ok_or_else(|| bound.malformed(&"block is cut short"))?;
         expand_snappy_block(block, &mut out, bound)?;
         rest = after;
     }

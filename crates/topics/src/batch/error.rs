@@ -83,7 +83,9 @@ pub enum BatchError {
     #[error("transactional batch outside a transaction")]
     TransactionalNotAllowed,
     /// A producer id with an epoch or a sequence number below zero.
-    #[error("producer {producer_id} sent epoch {epoch} and base sequence {base_sequence}; neither may be negative")]
+    #[error(
+        "producer {producer_id} sent epoch {epoch} and base sequence {base_sequence}; neither may be negative"
+    )]
     InvalidSequence {
         /// The producer.
         producer_id: i64,

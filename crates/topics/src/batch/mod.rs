@@ -123,8 +123,10 @@ impl Batch {
     pub(crate) fn sealed(header: BatchHeader, body: Bytes) -> Result<Self, BuildError> {
         let mut batch = Self { header, body };
         let length = batch.body.len() + HEADER_LEN - LENGTH_END;
-        batch.header.length =
-            u32::try_from(length).ok().filter(|length| *length <= i32::MAX as u32).ok_or(BuildError::TooLarge)?;
+        batch.header.length = u32::try_from(length)
+            .ok()
+            .filter(|length| *length <= i32::MAX as u32)
+            .ok_or(BuildError::TooLarge)?;
         batch.header.crc = batch.computed_crc();
         Ok(batch)
     }

@@ -97,7 +97,9 @@ fn read_headers(frame: &Frame<'_>, share: impl Fn(&[u8]) -> Bytes) -> Vec<Record
     let mut reader = Reader::new(frame.headers);
     let mut headers = Vec::new();
     for _ in 0..frame.header_count {
-        let (Some(Some(key)), Some(value)) = (reader.nullable_bytes(), reader.nullable_bytes()) else { break };
+        let (Some(Some(key)), Some(value)) = (reader.nullable_bytes(), reader.nullable_bytes()) else {
+            break;
+        };
         headers.push(RecordHeader { key: share(key), value: value.map(&share) });
     }
     headers

@@ -108,7 +108,9 @@ mod tests {
     #[test]
     fn encodings_match_the_protocol_buffers_page() {
         // From the table in the protocol-buffers encoding guide: 0 -> 0, -1 -> 1, 1 -> 2, -2 -> 3, ...
-        for (value, encoded) in [(0, vec![0]), (-1, vec![1]), (1, vec![2]), (-2, vec![3]), (150, vec![0xac, 0x02])] {
+        for (value, encoded) in
+            [(0, vec![0]), (-1, vec![1]), (1, vec![2]), (-2, vec![3]), (150, vec![0xac, 0x02])]
+        {
             let mut buffer = Vec::new();
             put(&mut buffer, value);
             assert_eq!(buffer, encoded, "{value}");

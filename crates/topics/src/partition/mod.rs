@@ -22,8 +22,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 pub use entry::Entry;
-use producer::{Producers, Verdict};
 pub use producer::{ProducerState, SequenceError};
+use producer::{Producers, Verdict};
 pub use snapshot::SnapshotError;
 
 use crate::batch::{Batch, BatchHeader, Found, TimestampType};
@@ -278,7 +278,8 @@ impl Partition {
     fn note_timestamp(&mut self, header: &BatchHeader) {
         let largest = self.max_timestamp.map_or(NO_TIMESTAMP, |found| found.timestamp_ms);
         if header.record_count > 0 && header.max_timestamp > largest {
-            self.max_timestamp = Some(Found { offset: header.base_offset, timestamp_ms: header.max_timestamp });
+            self.max_timestamp =
+                Some(Found { offset: header.base_offset, timestamp_ms: header.max_timestamp });
         }
     }
 

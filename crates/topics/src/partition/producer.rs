@@ -225,7 +225,8 @@ impl Producers {
     fn make_room(&mut self, high_watermark: Offset) {
         let mut idle: Vec<_> = self.by_id.values().map(Producer::idle_order).collect();
         let (_, &mut longest, _) = idle.select_nth_unstable(PRODUCERS_MAX / 10);
-        self.by_id.retain(|_, producer| producer.in_flight(high_watermark) || producer.idle_order() > longest);
+        self.by_id
+            .retain(|_, producer| producer.in_flight(high_watermark) || producer.idle_order() > longest);
     }
 
     /// Forgets what `producer_id` sent at `from` or later.
@@ -247,8 +248,9 @@ impl Producers {
     }
 
     pub(super) fn expire(&mut self, idle_since_ms: TimestampMs, high_watermark: Offset) {
-        self.by_id
-            .retain(|_, producer| producer.in_flight(high_watermark) || producer.last_active_ms > idle_since_ms);
+        self.by_id.retain(|_, producer| {
+            producer.in_flight(high_watermark) || producer.last_active_ms > idle_since_ms
+        });
     }
 
     pub(super) fn states(&self) -> Vec<ProducerState> {

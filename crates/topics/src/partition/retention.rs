@@ -83,7 +83,11 @@ mod tests {
 
     fn check(time_ms: Option<i64>, size_bytes: Option<u64>, now_ms: i64, expected: i64) {
         let retention = Retention { time_ms, size_bytes };
-        assert_eq!(retained_from(&extents(), 0, 50, &retention, now_ms), expected, "{retention:?} at {now_ms}");
+        assert_eq!(
+            retained_from(&extents(), 0, 50, &retention, now_ms),
+            expected,
+            "{retention:?} at {now_ms}"
+        );
     }
 
     #[test]

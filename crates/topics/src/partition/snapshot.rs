@@ -54,7 +54,8 @@ impl Partition {
         out.extend_from_slice(&self.applied_bytes.to_be_bytes());
         out.extend_from_slice(&max.offset.to_be_bytes());
         out.extend_from_slice(&max.timestamp_ms.to_be_bytes());
-        let mut producers: Vec<_> = self.producers.by_id.iter().map(|(id, producer)| (*id, producer)).collect();
+        let mut producers: Vec<_> =
+            self.producers.by_id.iter().map(|(id, producer)| (*id, producer)).collect();
         producers.retain(|(_, producer)| self.durable(producer).next().is_some());
         producers.sort_unstable_by_key(|(id, _)| *id);
         out.extend_from_slice(&(producers.len() as u32).to_be_bytes());
@@ -133,7 +134,9 @@ fn read_producer(fields: &mut Fields<'_>, high_watermark: Offset) -> Option<(i64
     }
     let batches: VecDeque<_> = (0..count).map(|_| read_batch(fields)).collect::<Option<_>>()?;
     let in_order = batches.iter().zip(batches.iter().skip(1)).all(|(a, b)| a.last_offset < b.base_offset);
-    let durable = batches.iter().all(|batch| batch.base_offset <= batch.last_offset && batch.last_offset < high_watermark);
+    let durable = batches
+        .iter()
+        .all(|batch| batch.base_offset <= batch.last_offset && batch.last_offset < high_watermark);
     (in_order && durable).then_some((id, Producer { last_active_ms, batches }))
 }
 
