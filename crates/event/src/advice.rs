@@ -111,16 +111,17 @@ impl<'a> Name<'a> {
         }
     }
 
-    /// The name with its verb in the past and at the end, if a verb is found at either end.
+    /// The name with its verb in the past and at the end, if a verb is found at either end. One at the beginning
+    /// comes first: in `CreateReport` the report is no verb.
     fn in_the_past(&self) -> Option<String> {
         let (first, rest) = self.words.split_first()?;
-        let (last, start) = self.words.split_last()?;
         let lower = first.to_lowercase();
-        if let Some(past) = participle(&last.to_lowercase()) {
-            return Some(self.join(start, &past));
-        }
         let past = if is_past(&lower) { Some(lower) } else { participle(&lower) };
-        past.filter(|_| !rest.is_empty()).map(|past| self.join(rest, &past))
+        if let Some(past) = past.filter(|_| !rest.is_empty()) {
+            return Some(self.join(rest, &past));
+        }
+        let (last, start) = self.words.split_last()?;
+        participle(&last.to_lowercase()).map(|past| self.join(start, &past))
     }
 
     /// Writes `words` and `past` in the manner in which this name is written.
@@ -235,6 +236,9 @@ mod tests {
             ("sendSMS", "smsSent"),
             ("SendSMS", "SMSSent"),
             ("FailedPayment", "PaymentFailed"),
+            ("CreateReport", "ReportCreated"),
+            ("SendInvoice", "InvoiceSent"),
+            ("PaymentRefund", "PaymentRefunded"),
             ("BuyTicketV3", "TicketBoughtV3"),
         ];
         for (name, expected) in cases {

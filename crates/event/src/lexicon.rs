@@ -50,13 +50,11 @@ const IRREGULAR: &[(&str, &str)] = &[
     ("make", "made"),
     ("map", "mapped"),
     ("meet", "met"),
-    ("merge", "merged"),
     ("occur", "occurred"),
     ("overdraw", "overdrawn"),
     ("overwrite", "overwritten"),
     ("pay", "paid"),
     ("permit", "permitted"),
-    ("pick", "picked"),
     ("plan", "planned"),
     ("put", "put"),
     ("read", "read"),
@@ -74,7 +72,6 @@ const IRREGULAR: &[(&str, &str)] = &[
     ("set", "set"),
     ("ship", "shipped"),
     ("shut", "shut"),
-    ("sign", "signed"),
     ("spend", "spent"),
     ("split", "split"),
     ("stop", "stopped"),
@@ -87,7 +84,6 @@ const IRREGULAR: &[(&str, &str)] = &[
     ("transfer", "transferred"),
     ("trim", "trimmed"),
     ("undo", "undone"),
-    ("unsubscribe", "unsubscribed"),
     ("upset", "upset"),
     ("win", "won"),
     ("withdraw", "withdrawn"),
@@ -95,208 +91,37 @@ const IRREGULAR: &[(&str, &str)] = &[
 ];
 
 /// Verbs whose past is made by rule, in alphabetical order.
-const REGULAR: &[&str] = &[
-    "abort",
-    "accept",
-    "acknowledge",
-    "acquire",
-    "activate",
-    "add",
-    "adjust",
-    "allocate",
-    "amend",
-    "append",
-    "apply",
-    "approve",
-    "archive",
-    "arrive",
-    "assign",
-    "attach",
-    "authorise",
-    "authorize",
-    "award",
-    "block",
-    "book",
-    "calculate",
-    "capture",
-    "change",
-    "charge",
-    "check",
-    "claim",
-    "clear",
-    "close",
-    "collect",
-    "complete",
-    "confirm",
-    "connect",
-    "consume",
-    "convert",
-    "correct",
-    "create",
-    "credit",
-    "deactivate",
-    "debit",
-    "decline",
-    "decrease",
-    "delay",
-    "delete",
-    "deliver",
-    "deny",
-    "deploy",
-    "deposit",
-    "detach",
-    "detect",
-    "disable",
-    "discard",
-    "disconnect",
-    "dispatch",
-    "download",
-    "earn",
-    "edit",
-    "enable",
-    "end",
-    "enrol",
-    "enter",
-    "evict",
-    "expire",
-    "export",
-    "fail",
-    "finish",
-    "fulfil",
-    "fulfill",
-    "generate",
-    "grant",
-    "handle",
-    "import",
-    "increase",
-    "index",
-    "initialise",
-    "initialize",
-    "initiate",
-    "install",
-    "invite",
-    "invoice",
-    "issue",
-    "join",
-    "launch",
-    "link",
-    "load",
-    "lock",
-    "mark",
-    "match",
-    "migrate",
-    "modify",
-    "move",
-    "notify",
-    "open",
-    "pack",
-    "pause",
-    "place",
-    "poll",
-    "post",
-    "prepare",
-    "process",
-    "produce",
-    "promote",
-    "publish",
-    "pull",
-    "purchase",
-    "push",
-    "queue",
-    "raise",
-    "receive",
-    "record",
-    "recover",
-    "redeem",
-    "refresh",
-    "refund",
-    "register",
-    "reject",
-    "release",
-    "remove",
-    "rename",
-    "renew",
-    "replace",
-    "reply",
-    "report",
-    "request",
-    "reschedule",
-    "reserve",
-    "resolve",
-    "restart",
-    "restock",
-    "restore",
-    "resume",
-    "retry",
-    "return",
-    "reverse",
-    "revert",
-    "review",
-    "revoke",
-    "save",
-    "schedule",
-    "settle",
-    "shutdown",
-    "start",
-    "store",
-    "subscribe",
-    "succeed",
-    "suspend",
-    "terminate",
-    "track",
-    "trigger",
-    "unlock",
-    "update",
-    "upgrade",
-    "upload",
-    "use",
-    "validate",
-    "verify",
-    "view",
-    "visit",
-    "void",
-    "watch",
-];
+const REGULAR: &str = "
+    abort accept acknowledge acquire activate add adjust allocate amend append apply approve archive arrive
+    assign attach authorise authorize award block book calculate capture change charge check claim clear
+    close collect complete confirm connect consume convert correct create credit deactivate debit decline
+    decrease delay delete deliver deny deploy deposit detach detect disable discard disconnect dispatch
+    download earn edit enable end enrol enter evict expire export fail finish fulfil fulfill generate grant
+    handle import increase index initialise initialize initiate install invite invoice issue join launch
+    link load lock mark match merge migrate modify move notify open pack pause pick place poll post prepare
+    process produce promote publish pull purchase push queue raise receive record recover redeem refresh
+    refund register reject release remove rename renew replace reply report request reschedule reserve
+    resolve restart restock restore resume retry return reverse revert review revoke save schedule settle
+    sign start store subscribe succeed suspend terminate track trigger unlock unsubscribe update
+    upgrade upload use validate verify view visit void watch
+";
 
 /// Words that are past and the participle of nothing above.
-const PAST_FORMS: &[&str] = &[
-    "began",
-    "broke",
-    "canceled",
-    "chose",
-    "done",
-    "drew",
-    "fell",
-    "froze",
-    "fulfilled",
-    "gave",
-    "grew",
-    "hidden",
-    "knew",
-    "labeled",
-    "ran",
-    "rose",
-    "saw",
-    "signaled",
-    "took",
-    "threw",
-    "went",
-    "withdrew",
-    "woken",
-    "worn",
-    "wrote",
-];
+const PAST_FORMS: &str = "
+    began broke chose done drew fell froze gave grew knew ran rose saw threw took went withdrew woken worn
+    wrote
+";
 
 /// Words in `ed` that are not past.
-const NOT_PAST: &[&str] = &[
-    "bed", "breed", "embed", "exceed", "feed", "greed", "heed", "hundred", "need", "newsfeed", "proceed",
-    "red", "seed", "shed", "sled", "speed", "succeed", "unembed", "weed",
-];
+const NOT_PAST: &str = "
+    bed breed embed exceed feed greed heed hundred need newsfeed proceed red seed shed sled speed succeed
+    unembed weed
+";
 
 /// Whether `word`, in lower case, is a past form or a past participle.
 pub(crate) fn is_past(word: &str) -> bool {
-    let regular = word.len() >= 4 && word.ends_with("ed") && !NOT_PAST.contains(&word);
-    regular || PAST_FORMS.contains(&word) || IRREGULAR.iter().any(|(_, past)| *past == word)
+    let regular = word.len() >= 4 && word.ends_with("ed") && !holds(NOT_PAST, word);
+    regular || holds(PAST_FORMS, word) || IRREGULAR.iter().any(|(_, past)| *past == word)
 }
 
 /// The past participle of `word`, in lower case, if it is a verb that is known here.
@@ -304,7 +129,11 @@ pub(crate) fn participle(word: &str) -> Option<String> {
     if let Some((_, past)) = IRREGULAR.iter().find(|(verb, _)| *verb == word) {
         return Some((*past).to_owned());
     }
-    REGULAR.contains(&word).then(|| regular_participle(word))
+    holds(REGULAR, word).then(|| regular_participle(word))
+}
+
+fn holds(words: &str, word: &str) -> bool {
+    words.split_ascii_whitespace().any(|known| known == word)
 }
 
 fn regular_participle(verb: &str) -> String {
@@ -339,8 +168,8 @@ mod tests {
 
     #[test]
     fn every_participle_is_known_to_be_past() {
-        let verbs = IRREGULAR.iter().map(|(verb, _)| *verb).chain(REGULAR.iter().copied());
-        for verb in verbs.filter(|verb| *verb != "shutdown") {
+        let verbs = IRREGULAR.iter().map(|(verb, _)| *verb).chain(REGULAR.split_ascii_whitespace());
+        for verb in verbs {
             assert!(is_past(&participle(verb).unwrap()), "{verb}");
         }
     }

@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn known_moments() {
-        // Expected values from GNU date: date -d TEXT +%s%3N
+        // Expected values from GNU date and, before 1970, from Python's datetime.
         let cases = [
             ("1970-01-01T00:00:00Z", 0),
             ("2018-04-05T17:31:00Z", 1_522_949_460_000),

@@ -148,3 +148,21 @@ fn an_event_is_told_from_other_records() {
     assert!(!message(&EXAMPLE[..3], None).is_event());
     assert!(!message(&[("content-type", "application/json")], None).is_event());
 }
+
+#[test]
+fn what_another_library_writes_is_read() {
+    // Written by cloudevents 2.2.0 for Python, in binary mode.
+    let headers = [
+        ("ce_type", "com.shop.order.placed"),
+        ("ce_source", "/shop"),
+        ("ce_id", "1"),
+        ("ce_time", "2026-01-02T03:04:05.000678+02:00"),
+        ("content-type", "application/json"),
+        ("ce_partitionkey", "k"),
+        ("ce_subject", "ü"),
+        ("ce_specversion", "1.0"),
+    ];
+    let event = decode(&message(&headers, Some(b"{\"a\": 1}")).with_key("k")).unwrap();
+    assert_eq!((event.subject(), event.partition_key()), (Some("ü"), Some("k")));
+    assert_eq!(event.time().map(Time::unix_ms), Some(1_767_315_845_000));
+}
