@@ -8,6 +8,7 @@
 
 mod client;
 mod commands;
+mod disk;
 mod failure;
 mod human;
 mod interrupt;

@@ -1,7 +1,9 @@
 //! The commands, one file or folder each.
 
+mod bench;
 mod completion;
 mod consume;
+mod group;
 mod produce;
 mod topic;
 
@@ -32,6 +34,10 @@ pub(crate) enum Command {
     Produce(produce::Args),
     /// Print the records of topics
     Consume(consume::Args),
+    /// List, describe, reset and delete consumer groups
+    Group(group::Args),
+    /// Measure the broker, and the disk beside it
+    Bench(bench::Args),
     /// Print the completion script of a shell
     Completion(completion::Args),
 }
@@ -42,6 +48,8 @@ pub(crate) fn run(command: Command) -> Result<()> {
         Command::Topic(args) => topic::run(&args),
         Command::Produce(args) => produce::run(&args),
         Command::Consume(args) => consume::run(&args),
+        Command::Group(args) => group::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Completion(args) => completion::run(&args),
     }
 }

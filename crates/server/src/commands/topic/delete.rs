@@ -1,6 +1,6 @@
 //! `annals topic delete`
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 use anyhow::{Result, bail};
 
@@ -53,19 +53,10 @@ pub(crate) fn run(connection: &Connection, args: &Args) -> Result<()> {
     if args.dry_run {
         return output::line(format!("would delete {}", doomed.join(", ")));
     }
-    if !args.yes && !confirm(&doomed)? {
+    if !args.yes && !output::confirm(&format!("delete {}? This cannot be undone.", doomed.join(", ")))? {
         return output::line("nothing was deleted");
     }
     delete(connection, args)
-}
-
-fn confirm(doomed: &[String]) -> Result<bool> {
-    let mut terminal = std::io::stderr();
-    write!(terminal, "delete {}? This cannot be undone. [y/N] ", doomed.join(", "))?;
-    terminal.flush()?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
 fn delete(connection: &Connection, args: &Args) -> Result<()> {

@@ -1,0 +1,159 @@
+//! `annals bench produce`, and the sending half of the other tests.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+
+use super::latency::{Acknowledgements, histogram};
+use super::load::Load;
+use super::report::{self, Times};
+use crate::client::explain;
+
+/// Sends between two looks at the acknowledgements.
+const TURN_RECORDS: u64 = 16;
+
+/// How long one wait for acknowledgements lasts.
+const TURN: Duration = Duration::from_millis(1);
+
+/// Writes with all producers at once.
+pub(crate) fn run(load: &Load<'_>) -> Result<report::Run> {
+    let producers = load.args.producers;
+    let outcomes: Vec<Result<Sent>> = std::thread::scope(|scope| {
+        let start = |number| {
+            let count = load.args.count.map(|count| share(count, producers, number));
+            std::thread::Builder::new().name(format!("producer-{number}")).spawn_scoped(scope, move || {
+                Sender::connect(load)?.send_all(count, |_, _| {})
+            })
+        };
+        let threads: Vec<_> = (0..producers).map(start).collect();
+        threads.into_iter().map(join).collect()
+    });
+    let mut total = Sent { acknowledged: 0, elapsed: Duration::ZERO, times: Acknowledgements::new(&load.clock)? };
+    let mut times = histogram()?;
+    for outcome in outcomes {
+        let sent = outcome?;
+        total.acknowledged += sent.acknowledged;
+        total.elapsed = total.elapsed.max(sent.elapsed);
+        sent.times.add_to(&mut times)?;
+    }
+    Ok(report::Run::new("produce", total.acknowledged, load.args.size, total.elapsed, Some(Times::of(&times))))
+}
+
+fn join<T>(thread: std::io::Result<std::thread::ScopedJoinHandle<'_, Result<T>>>) -> Result<T> {
+    let thread = thread.context("cannot start a producer")?;
+    thread.join().map_err(|_| anyhow::anyhow!("a producer has panicked"))?
+}
+
+/// The part of `count` that producer `number` sends.
+fn share(count: u64, producers: u64, number: u64) -> u64 {
+    count / producers + u64::from(number < count % producers)
+}
+
+/// What one producer has done.
+pub(crate) struct Sent {
+    pub(crate) acknowledged: u64,
+    pub(crate) elapsed: Duration,
+    pub(crate) times: Acknowledgements,
+}
+
+/// One producer with its connection.
+pub(crate) struct Sender<'a> {
+    load: &'a Load<'a>,
+    producer: BaseProducer<Acknowledgements>,
+    times: Acknowledgements,
+    payload: Vec<u8>,
+}
+
+impl<'a> Sender<'a> {
+    /// Connects and writes one record, so that what is measured is not the beginning.
+    pub(crate) fn connect(load: &'a Load<'a>) -> Result<Self> {
+        let times = Acknowledgements::new(&load.clock)?;
+        let producer = load.connection.create(&load.producer_config(), times.clone())?;
+        let sender = Self { load, producer, times, payload: load.payload() };
+        sender.send(&sender.payload, load.clock.monotonic())?;
+        sender.drain()?;
+        sender.times.reset();
+        Ok(sender)
+    }
+
+    /// Sends `count` records, or as many as the duration of the load allows, and waits for their acknowledgement. Before
+    /// each one `prepare` may write into the payload; it is told the time at which the record is due.
+    pub(crate) fn send_all(mut self, count: Option<u64>, prepare: impl Fn(&mut [u8], Duration)) -> Result<Sent> {
+        let clock = self.load.clock.clone();
+        let pace = Pace::new(self.load, clock.monotonic());
+        let mut payload = std::mem::take(&mut self.payload);
+        let mut sent = 0;
+        while count.is_none_or(|count| sent < count) {
+            let now = clock.monotonic();
+            if (count.is_none() && now >= pace.end) || self.load.interrupt.is_raised() {
+                break;
+            }
+            let due = pace.due(sent).unwrap_or(now);
+            if due > now {
+                self.producer.poll((due - now).min(Duration::from_millis(50)));
+                continue;
+            }
+            prepare(&mut payload, due);
+            self.send(&payload, due)?;
+            sent += 1;
+            if sent.is_multiple_of(TURN_RECORDS) {
+                self.producer.poll(Duration::ZERO);
+            }
+        }
+        self.drain()?;
+        let elapsed = clock.monotonic() - pace.start;
+        Ok(Sent { acknowledged: self.times.count(), elapsed, times: self.times })
+    }
+
+    fn send(&self, payload: &[u8], due: Duration) -> Result<()> {
+        let mut record = BaseRecord::with_opaque_to(self.load.topic(), due.as_nanos() as usize).payload(payload);
+        loop {
+            record = match self.producer.send::<[u8], [u8]>(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), unsent)) => unsent,
+                Err((error, _)) => return Err(explain(&error)),
+            };
+            self.producer.poll(TURN);
+            self.times.check()?;
+        }
+    }
+
+    fn drain(&self) -> Result<()> {
+        while self.producer.in_flight_count() > 0 {
+            self.producer.poll(TURN);
+        }
+        self.times.check()
+    }
+}
+
+/// When each record is due, and when it is enough.
+struct Pace {
+    start: Duration,
+    end: Duration,
+    gap_ns: Option<f64>,
+}
+
+impl Pace {
+    fn new(load: &Load<'_>, start: Duration) -> Self {
+        let per_producer = |rate: u64| 1e9 * load.args.producers as f64 / rate as f64;
+        Self { start, end: start + load.args.duration, gap_ns: load.args.rate.map(per_producer) }
+    }
+
+    /// When record `number` is due; none if there is no rate.
+    fn due(&self, number: u64) -> Option<Duration> {
+        self.gap_ns.map(|gap| self.start + Duration::from_nanos((gap * number as f64) as u64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::share;
+
+    #[test]
+    fn the_count_is_shared_out_to_the_last_record() {
+        let shares: Vec<u64> = (0..3).map(|number| share(11, 3, number)).collect();
+        assert_eq!(shares, [4, 4, 3]);
+    }
+}
