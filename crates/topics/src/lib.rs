@@ -11,6 +11,7 @@
 //! call that recovery makes for every stored batch.
 
 pub mod batch;
+pub mod catalogue;
 pub mod config;
 mod error;
 pub mod group;
