@@ -14,7 +14,10 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use super::{explain, quiet};
 
 /// How long one turn of waiting lasts when the producer's queue is full or is being emptied.
-const TURN: Duration = Duration::from_millis(2);
+const TURN: Duration = Duration::from_millis(1);
+
+/// Events that are looked at in one turn; each holds the acknowledgements of a batch.
+const TURN_EVENTS: usize = 64;
 
 /// Counts of acknowledged and failed records, shared with the producer's callback.
 #[derive(Clone, Debug, Default)]
@@ -110,7 +113,7 @@ pub(crate) fn send(producer: &BaseProducer<Deliveries>, topic: &str, outgoing: O
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), unsent)) => record = unsent,
             Err((error, _)) => return Err(explain(&error)),
         }
-        producer.poll(TURN);
+        take_turn(producer);
     }
 }
 
@@ -135,6 +138,15 @@ pub(crate) fn add_headers(headers: OwnedHeaders, event: &[annals_event::kafka::H
 pub(crate) fn drain(producer: &BaseProducer<Deliveries>, mut each_turn: impl FnMut() -> bool) {
     // The client library's own flush rounds up to 100 ms; a single record should not take that long.
     while producer.in_flight_count() > 0 && each_turn() {
-        producer.poll(TURN);
+        take_turn(producer);
     }
+}
+
+/// Hears the acknowledgements that are there, and sleeps a little. Polling with a timeout would spin through its last
+/// millisecond, because the library waits in whole ones.
+fn take_turn(producer: &BaseProducer<Deliveries>) {
+    for _ in 0..TURN_EVENTS {
+        producer.poll(Duration::ZERO);
+    }
+    std::thread::sleep(TURN);
 }

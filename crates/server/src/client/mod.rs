@@ -46,18 +46,6 @@ pub(crate) struct ConnectArgs {
     command_config: Option<PathBuf>,
 }
 
-impl ConnectArgs {
-    /// Options that name just an address.
-    pub(crate) fn to(bootstrap_server: &str) -> Self {
-        Self { bootstrap_server: Some(bootstrap_server.to_owned()), command_config: None }
-    }
-
-    /// The address from the flag, the environment or the default.
-    pub(crate) fn address(&self) -> &str {
-        self.bootstrap_server.as_deref().unwrap_or(DEFAULT_BOOTSTRAP)
-    }
-}
-
 /// Where the broker is and how to talk to it. Clients are made from it.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {

@@ -1,7 +1,6 @@
 //! Times of many records, in a histogram of fixed size.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use annals_clock::Clock;
@@ -35,33 +34,57 @@ pub(crate) struct Acknowledgements(Arc<Shared>);
 
 struct Shared {
     clock: Clock,
-    histogram: Mutex<Histogram<u64>>,
-    acknowledged: AtomicU64,
-    failed: Mutex<Option<KafkaError>>,
+    heard: Mutex<Heard>,
+    enough: Condvar,
+}
+
+struct Heard {
+    histogram: Histogram<u64>,
+    /// Records that were acknowledged or have failed, since the beginning.
+    settled: u64,
+    /// Records that were acknowledged since the last reset.
+    acknowledged: u64,
+    /// What the sender waits for, if it waits.
+    awaited: Option<u64>,
+    failed: Option<KafkaError>,
 }
 
 impl Acknowledgements {
     /// Nothing heard yet.
     pub(crate) fn new(clock: &Clock) -> Result<Self> {
-        let histogram = Mutex::new(histogram()?);
-        let (acknowledged, failed) = (AtomicU64::new(0), Mutex::new(None));
-        Ok(Self(Arc::new(Shared { clock: clock.clone(), histogram, acknowledged, failed })))
+        let histogram = histogram()?;
+        let heard = Mutex::new(Heard { histogram, settled: 0, acknowledged: 0, awaited: None, failed: None });
+        Ok(Self(Arc::new(Shared { clock: clock.clone(), heard, enough: Condvar::new() })))
     }
 
-    /// Records acknowledged so far.
+    /// Records acknowledged since the last reset.
     pub(crate) fn count(&self) -> u64 {
-        self.0.acknowledged.load(Ordering::Relaxed)
+        self.heard().acknowledged
     }
 
-    /// Forgets what was heard, to begin to measure.
+    /// Forgets what was measured, to begin to measure.
     pub(crate) fn reset(&self) {
-        self.0.acknowledged.store(0, Ordering::Relaxed);
-        self.0.histogram.lock().unwrap_or_else(PoisonError::into_inner).reset();
+        let mut heard = self.heard();
+        heard.histogram.reset();
+        heard.acknowledged = 0;
     }
 
-    /// Fails if any record was not delivered.
-    pub(crate) fn check(&self) -> Result<()> {
-        match &*self.0.failed.lock().unwrap_or_else(PoisonError::into_inner) {
+    /// Records acknowledged or failed since the beginning.
+    pub(crate) fn settled(&self) -> u64 {
+        self.heard().settled
+    }
+
+    /// Waits until `wanted` records since the beginning are acknowledged, for `limit` at most.
+    ///
+    /// # Errors
+    /// If a record could not be written.
+    pub(crate) fn wait(&self, wanted: u64, limit: Duration) -> Result<()> {
+        let mut heard = self.heard();
+        heard.awaited = Some(wanted);
+        let waited = self.0.enough.wait_timeout_while(heard, limit, |heard| heard.settled < wanted);
+        let (mut heard, _timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
+        heard.awaited = None;
+        match &heard.failed {
             Some(error) => Err(explain(error)).context("a record could not be written"),
             None => Ok(()),
         }
@@ -69,8 +92,11 @@ impl Acknowledgements {
 
     /// Adds the times heard to `total`.
     pub(crate) fn add_to(&self, total: &mut Histogram<u64>) -> Result<()> {
-        let histogram = self.0.histogram.lock().unwrap_or_else(PoisonError::into_inner);
-        total.add(&*histogram).context("cannot add histograms")
+        total.add(&self.heard().histogram).context("cannot add histograms")
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.0.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -89,16 +115,22 @@ impl ProducerContext for Acknowledgements {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, sent_ns: usize) {
+        let time = self.0.clock.monotonic().saturating_sub(Duration::from_nanos(sent_ns as u64));
+        let mut heard = self.heard();
+        heard.settled += 1;
         match result {
             Ok(_) => {
-                let time = self.0.clock.monotonic().saturating_sub(Duration::from_nanos(sent_ns as u64));
-                record(&mut self.0.histogram.lock().unwrap_or_else(PoisonError::into_inner), time);
-                self.0.acknowledged.fetch_add(1, Ordering::Relaxed);
+                record(&mut heard.histogram, time);
+                heard.acknowledged += 1;
             }
             Err((error, _)) => {
-                let mut failed = self.0.failed.lock().unwrap_or_else(PoisonError::into_inner);
-                failed.get_or_insert_with(|| error.clone());
+                heard.failed.get_or_insert_with(|| error.clone());
             }
+        }
+        // Waking somebody costs a system call, so it is not done for every record.
+        if heard.awaited.is_some_and(|awaited| heard.settled >= awaited) {
+            heard.awaited = None;
+            self.0.enough.notify_one();
         }
     }
 }

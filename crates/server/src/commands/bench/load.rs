@@ -13,6 +13,9 @@ use crate::client::{Connection, admin_options, cluster, code_text, explain, wait
 use crate::human;
 use crate::interrupt::Interrupt;
 
+/// Five batches of 1 MiB on the way and some that fill: more adds waiting in the client, not throughput.
+const WINDOW_BYTES: u64 = 8 << 20;
+
 /// Options of the load.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct LoadArgs {
@@ -48,9 +51,9 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) rate: Option<u64>,
 
-    /// Records that each producer leaves unacknowledged at most
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) window: u64,
+    /// Records that each producer leaves unacknowledged, about [default: as many as make 8 MiB]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    window: Option<u64>,
 
     /// Who must have a record before it is acknowledged
     #[arg(long, value_enum, default_value = "all")]
@@ -109,6 +112,11 @@ impl<'a> Load<'a> {
         &self.args.topic
     }
 
+    /// Records that a producer leaves unacknowledged.
+    pub(crate) fn window(&self) -> u64 {
+        self.args.window.unwrap_or_else(|| (WINDOW_BYTES / self.args.size).max(1))
+    }
+
     /// Whether this run has created the topic, so that nothing was in it.
     pub(crate) fn is_fresh(&self) -> bool {
         self.created
@@ -148,13 +156,12 @@ impl<'a> Load<'a> {
         let largest = (args.batch.max(args.size) + (1 << 20)).to_string();
         let linger = format!("{}", args.linger.as_secs_f64() * 1e3);
         let batch = args.batch.to_string();
-        let window = args.window.max(1).to_string();
         let mut config = self.connection.config_with(&[
             ("batch.size", &batch),
             ("linger.ms", &linger),
             ("message.max.bytes", &largest),
             ("batch.num.messages", "1000000"),
-            ("queue.buffering.max.messages", &window),
+            ("queue.buffering.max.messages", "0"),
             ("queue.buffering.max.kbytes", "262144"),
             ("sticky.partitioning.linger.ms", "10"),
         ]);

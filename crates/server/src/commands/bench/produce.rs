@@ -4,18 +4,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::{BaseRecord, ThreadedProducer};
 
 use super::latency::{Acknowledgements, histogram};
 use super::load::Load;
 use super::report::{self, Times};
 use crate::client::explain;
 
-/// Sends between two looks at the acknowledgements.
-const TURN_RECORDS: u64 = 16;
-
-/// How long one wait for acknowledgements lasts.
-const TURN: Duration = Duration::from_millis(1);
+/// How long one wait for acknowledgements lasts before it is looked whether the test was interrupted.
+const TURN: Duration = Duration::from_millis(50);
 
 /// Writes with all producers at once.
 pub(crate) fn run(load: &Load<'_>) -> Result<report::Run> {
@@ -58,12 +55,13 @@ pub(crate) struct Sent {
     pub(crate) times: Acknowledgements,
 }
 
-/// One producer with its connection.
+/// One producer with its connection. A thread of its producer hears the acknowledgements as they come.
 pub(crate) struct Sender<'a> {
     load: &'a Load<'a>,
-    producer: BaseProducer<Acknowledgements>,
+    producer: ThreadedProducer<Acknowledgements>,
     times: Acknowledgements,
     payload: Vec<u8>,
+    sent: u64,
 }
 
 impl<'a> Sender<'a> {
@@ -71,9 +69,10 @@ impl<'a> Sender<'a> {
     pub(crate) fn connect(load: &'a Load<'a>) -> Result<Self> {
         let times = Acknowledgements::new(&load.clock)?;
         let producer = load.connection.create(&load.producer_config(), times.clone())?;
-        let sender = Self { load, producer, times, payload: load.payload() };
-        sender.send(&sender.payload, load.clock.monotonic())?;
-        sender.drain()?;
+        let mut sender = Self { load, producer, times, payload: load.payload(), sent: 0 };
+        let payload = sender.payload.clone();
+        sender.send(&payload, load.clock.monotonic())?;
+        sender.wait_for(1)?;
         sender.times.reset();
         Ok(sender)
     }
@@ -84,47 +83,51 @@ impl<'a> Sender<'a> {
         let clock = self.load.clock.clone();
         let pace = Pace::new(self.load, clock.monotonic());
         let mut payload = std::mem::take(&mut self.payload);
-        let mut sent = 0;
-        while count.is_none_or(|count| sent < count) {
+        for number in 0..count.unwrap_or(u64::MAX) {
+            self.wait_for_window()?;
             let now = clock.monotonic();
             if (count.is_none() && now >= pace.end) || self.load.interrupt.is_raised() {
                 break;
             }
-            let due = pace.due(sent).unwrap_or(now);
-            if due > now {
-                self.producer.poll((due - now).min(Duration::from_millis(50)));
-                continue;
-            }
+            let due = pace.due(number).unwrap_or(now);
+            std::thread::sleep(due.saturating_sub(now));
             prepare(&mut payload, due);
             self.send(&payload, due)?;
-            sent += 1;
-            if sent.is_multiple_of(TURN_RECORDS) {
-                self.producer.poll(Duration::ZERO);
-            }
         }
-        self.drain()?;
+        self.wait_for(self.sent)?;
         let elapsed = clock.monotonic() - pace.start;
         Ok(Sent { acknowledged: self.times.count(), elapsed, times: self.times })
     }
 
-    fn send(&self, payload: &[u8], due: Duration) -> Result<()> {
+    fn send(&mut self, payload: &[u8], due: Duration) -> Result<()> {
         let mut record = BaseRecord::with_opaque_to(self.load.topic(), due.as_nanos() as usize).payload(payload);
         loop {
             record = match self.producer.send::<[u8], [u8]>(record) {
-                Ok(()) => return Ok(()),
+                Ok(()) => break,
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), unsent)) => unsent,
                 Err((error, _)) => return Err(explain(&error)),
             };
-            self.producer.poll(TURN);
-            self.times.check()?;
+            // The window keeps the queue from filling, except with records of many megabytes.
+            std::thread::sleep(Duration::from_millis(1));
         }
+        self.sent += 1;
+        Ok(())
     }
 
-    fn drain(&self) -> Result<()> {
-        while self.producer.in_flight_count() > 0 {
-            self.producer.poll(TURN);
+    /// Waits if the window is full, until an eighth of it is free: then waking up is worth it.
+    fn wait_for_window(&self) -> Result<()> {
+        let window = self.load.window();
+        if self.sent.is_multiple_of((window / 8).max(1)) && self.sent - self.times.settled() >= window {
+            self.wait_for(self.sent - window + (window / 8).max(1))?;
         }
-        self.times.check()
+        Ok(())
+    }
+
+    fn wait_for(&self, settled: u64) -> Result<()> {
+        while self.times.settled() < settled {
+            self.times.wait(settled, TURN)?;
+        }
+        self.times.wait(0, Duration::ZERO)
     }
 }
 
