@@ -3,6 +3,7 @@
 mod bench;
 mod completion;
 mod consume;
+mod doctor;
 mod group;
 mod produce;
 mod topic;
@@ -38,6 +39,8 @@ pub(crate) enum Command {
     Group(group::Args),
     /// Measure the broker, and the disk beside it
     Bench(bench::Args),
+    /// Look for what would make a server slow, unsafe or unable to start
+    Doctor(doctor::Args),
     /// Print the completion script of a shell
     Completion(completion::Args),
 }
@@ -50,6 +53,7 @@ pub(crate) fn run(command: Command) -> Result<()> {
         Command::Consume(args) => consume::run(&args),
         Command::Group(args) => group::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Completion(args) => completion::run(&args),
     }
 }
