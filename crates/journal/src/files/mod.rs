@@ -1,0 +1,99 @@
+//! The one door to the disk: every byte the journal reads or writes passes through [`Files`] and [`File`].
+//!
+//! Two implementations: [`disk::DiskFiles`] on a real directory, and (feature `testing`) [`fault::FaultFiles`], which
+//! keeps files in memory, forgets or tears what was not synced, flips bits, fills up, fails and delays. Both see the
+//! same calls, so what holds under injected faults is what runs in production.
+//!
+//! A directory is flat: names have no folders.
+
+pub(crate) mod disk;
+#[cfg(feature = "testing")]
+pub(crate) mod fault;
+
+use std::io;
+use std::sync::Arc;
+
+/// How [`Files::open`] opens a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OpenMode {
+    /// Only reads. The file must be there.
+    Read,
+    /// Reads and writes. The file must be there.
+    Write,
+    /// Reads and writes a file that must not be there yet.
+    CreateNew,
+}
+
+/// One flat directory of files.
+pub trait Files: Send + Sync {
+    /// Opens `name`.
+    ///
+    /// # Errors
+    /// As the operating system gives them: not found, exists already, no permission, no space.
+    fn open(&self, name: &str, mode: OpenMode) -> io::Result<Arc<dyn File>>;
+
+    /// The names of all files, in no order.
+    fn list(&self) -> io::Result<Vec<String>>;
+
+    /// Renames `from` to `to`, replacing it. Durable after [`Files::sync_directory`].
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes `name`. Open handles keep reading. Durable after [`Files::sync_directory`].
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Makes creations, renames and removals durable.
+    fn sync_directory(&self) -> io::Result<()>;
+
+    /// Bytes that can still be written to this directory's filesystem by this process.
+    fn free_bytes(&self) -> io::Result<u64>;
+}
+
+/// One open file. Positions are bytes from its start.
+pub trait File: Send + Sync {
+    /// Fills `buffer` from `position`; returns fewer bytes than asked only at the end of the file.
+    fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes all of `bytes` at `position`. Durable after [`File::sync_data`].
+    fn write_at(&self, position: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Makes written bytes, and as much metadata as reading them back needs, durable (`fdatasync`).
+    fn sync_data(&self) -> io::Result<()>;
+
+    /// Reserves space so that writes below `len` do not run out of it. Fails with no space before changing anything.
+    fn allocate(&self, len: u64) -> io::Result<()>;
+
+    /// Cuts or extends the file to `len`.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// The file's length in bytes.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Whether the file holds no byte.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+}
+
+/// Reads exactly `len` bytes at `position`.
+pub(crate) fn read_exact_at(file: &dyn File, position: u64, len: usize) -> io::Result<Vec<u8>> {
+    let mut buffer = vec![0; len];
+    let read = file.read_at(position, &mut buffer)?;
+    if read < len {
+        let message = format!("wanted {len} bytes at position {position}, found {read}");
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
+    }
+    Ok(buffer)
+}
+
+/// Writes a small file so that it is there whole or not at all: temporary name, sync, rename, directory sync.
+pub(crate) fn write_atomically(files: &dyn Files, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let temporary = format!("{name}.tmp");
+    if files.list()?.contains(&temporary) {
+        files.remove(&temporary)?;
+    }
+    let file = files.open(&temporary, OpenMode::CreateNew)?;
+    file.write_at(0, bytes)?;
+    file.sync_data()?;
+    files.rename(&temporary, name)?;
+    files.sync_directory()
+}

@@ -1,0 +1,81 @@
+//! The journal's view of those whose logs it keeps.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::entry::{EntryHeader, Payload};
+use crate::error::Damage;
+use crate::id::{LogId, Sequence};
+
+/// The owner of the state that the logs describe.
+///
+/// The journal calls it from one thread, in the order of the groups, after a group is durable and before its appender
+/// is told. It must not wait: everything behind it waits too.
+pub trait Machine: Send + Sync {
+    /// An entry is durable.
+    fn apply(&self, header: &EntryHeader, payload: &Payload, sequence: Sequence);
+
+    /// All entries of a group were applied.
+    fn applied(&self, sequence: Sequence) {
+        let _ = sequence;
+    }
+
+    /// The state of `log` after everything applied so far, if that makes a restart shorter. Given back by
+    /// [`crate::Journal::summary`] with the offset it belongs to.
+    fn summary(&self, log: LogId) -> Option<Vec<u8>>;
+
+    /// During a rewrite of old segments: what of an entry is still needed. The default keeps everything.
+    fn keep(&self, header: &EntryHeader, payload: &Bytes) -> Keep {
+        let _ = (header, payload);
+        Keep::All
+    }
+}
+
+/// What a rewrite does with an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keep {
+    /// Keeps it as it is.
+    All,
+    /// Drops it. The last entry of a log is kept nevertheless, since it tells where the log ends.
+    Drop,
+    /// Keeps its place, with fewer bytes.
+    Replace(Bytes),
+}
+
+/// Somebody who wants to know how the journal does: for metrics and logs.
+pub trait Observer: Send + Sync {
+    /// A write of `bytes` with `groups` groups was synced, which took `took`.
+    fn synced(&self, took: Duration, bytes: usize, groups: usize) {
+        let _ = (took, bytes, groups);
+    }
+
+    /// A group was acknowledged `took` after it was submitted.
+    fn appended(&self, took: Duration) {
+        let _ = took;
+    }
+
+    /// Damage was found.
+    fn damaged(&self, damage: &Damage) {
+        let _ = damage;
+    }
+
+    /// The journal stopped accepting appends for good.
+    fn stopped(&self, reason: &str) {
+        let _ = reason;
+    }
+}
+
+/// An observer and machine that does nothing: for tools and tests.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Idle;
+
+impl Observer for Idle {}
+
+impl Machine for Idle {
+    fn apply(&self, _: &EntryHeader, _: &Payload, _: Sequence) {}
+
+    fn summary(&self, _: LogId) -> Option<Vec<u8>> {
+        None
+    }
+}

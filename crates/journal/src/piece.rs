@@ -1,0 +1,122 @@
+//! Pieces: stretches of neighbouring entries that are read together, and what is wrong when they cannot be.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::entry::{EntryHeader, EntryKind};
+use crate::error::{Damage, ReadError};
+use crate::id::LogId;
+use crate::index::Extent;
+use crate::index::row::Row;
+use crate::read::EntryRead;
+use crate::segment::Segment;
+use crate::segment::footer::FooterError;
+use crate::shared::Shared;
+
+/// The longest piece that is read from disk at once.
+const PIECE_LEN_MAX: u64 = 1 << 20;
+
+/// An entry and the segment it is in.
+pub(crate) type Planned = (Arc<Segment>, Row);
+
+impl Shared {
+    /// The rows of an extent; from its footer if they are not in memory.
+    pub(crate) fn rows(&self, log: LogId, extent: &Extent) -> Result<Arc<[Row]>, ReadError> {
+        self.index.rows.rows(log, extent).map_err(|error| match error {
+            FooterError::Io(error) => io_error(&extent.segment, error),
+            FooterError::Missing | FooterError::Damaged => {
+                let damage = Damage {
+                    file: extent.segment.name.to_string(),
+                    bytes: extent.segment.data_end()..extent.segment.data_end(),
+                    log: Some(log),
+                    offsets: Some(extent.first..extent.end),
+                    what: "the footer index is damaged; restart to build it again".to_owned(),
+                    data_lost: false,
+                };
+                self.report(damage.clone());
+                ReadError::Damaged(damage)
+            }
+        })
+    }
+
+    /// Reads neighbouring entries as one piece.
+    pub(crate) fn read_run(&self, log: LogId, run: &[Planned], out: &mut Vec<Bytes>) -> Result<(), ReadError> {
+        let [(segment, first), ..] = run else { return Ok(()) };
+        if first.is_lost() {
+            return Err(self.damaged(log, segment, first, "entries are lost with an unreadable frame"));
+        }
+        let last = run.last().map_or(first, |(_, row)| row);
+        let start = u64::from(first.position);
+        let len = (last.end_position() - start) as usize;
+        if self.cache.read(segment.salt, start, len, out) {
+            return Ok(());
+        }
+        let bytes = segment.read(start, len).map_err(|error| io_error(segment, error))?;
+        for (_, row) in run {
+            let from = (u64::from(row.position) - start) as usize;
+            if crc32c::crc32c(&bytes[from..from + row.len as usize]) != row.crc {
+                return Err(self.damaged(log, segment, row, "the checksum of an entry does not match"));
+            }
+        }
+        out.push(bytes.into());
+        Ok(())
+    }
+
+    fn damaged(&self, log: LogId, segment: &Segment, row: &Row, what: &str) -> ReadError {
+        segment.set_damaged();
+        let damage = Damage {
+            file: segment.name.to_string(),
+            bytes: u64::from(row.position)..row.end_position(),
+            log: Some(log),
+            offsets: Some(row.base_offset..row.end_offset()),
+            what: what.to_owned(),
+            data_lost: true,
+        };
+        self.report(damage.clone());
+        ReadError::Damaged(damage)
+    }
+}
+
+pub(crate) fn io_error(segment: &Segment, source: std::io::Error) -> ReadError {
+    ReadError::Io { file: segment.name.to_string(), source }
+}
+
+/// Splits a plan into stretches that lie in one piece on disk.
+pub(crate) fn runs(plan: &[Planned]) -> impl Iterator<Item = &[Planned]> {
+    let mut rest = plan;
+    std::iter::from_fn(move || {
+        let (segment, first) = rest.first()?;
+        let neighbours = rest.windows(2).take_while(|pair| {
+            let ((_, a), (next, b)) = (&pair[0], &pair[1]);
+            let adjacent = Arc::ptr_eq(segment, next) && a.end_position() == u64::from(b.position);
+            let lost = a.is_lost() || b.is_lost();
+            adjacent && !lost && b.end_position() - u64::from(first.position) <= PIECE_LEN_MAX
+        });
+        let len = 1 + neighbours.count();
+        let (run, after) = rest.split_at(len);
+        rest = after;
+        Some(run)
+    })
+}
+
+/// Gives each entry of a run its own payload.
+pub(crate) fn split(log: LogId, run: &[Planned], pieces: Vec<Bytes>, out: &mut Vec<EntryRead>) {
+    let mut whole = if let [one] = pieces.as_slice() { one.clone() } else { pieces.concat().into() };
+    for (_, row) in run {
+        let payload = whole.split_to(row.len as usize);
+        out.push(EntryRead { header: header_of(log, row), payload });
+    }
+}
+
+pub(crate) fn header_of(log: LogId, row: &Row) -> EntryHeader {
+    EntryHeader {
+        log,
+        kind: EntryKind::Data,
+        base_offset: row.base_offset,
+        records: row.records,
+        timestamp_ms: row.timestamp_ms,
+        len: row.len,
+        crc: row.crc,
+    }
+}

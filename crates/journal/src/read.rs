@@ -1,0 +1,321 @@
+//! Reading a log: from the tail cache where the bytes are still there, from its segment otherwise.
+//!
+//! Entries that lie next to each other are read in one piece and given in one piece, so that a consumer far behind
+//! gets large stretches of a sealed segment with one read and no copy. What comes from disk is checked against its
+//! checksum; what comes from memory never left it.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::entry::EntryHeader;
+use crate::error::ReadError;
+use crate::id::LogId;
+use crate::index::row::Row;
+use crate::index::{Extent, Rows};
+use crate::journal::Journal;
+use crate::piece::{Planned, header_of, io_error, runs, split};
+use crate::segment::Segment;
+
+/// What a log holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFacts {
+    /// The offsets that can be read; the end is the next offset.
+    pub offsets: Range<u64>,
+    /// Payload bytes.
+    pub bytes: u64,
+}
+
+/// One log's share of one segment: the unit in which space is given back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExtentFacts {
+    /// Its offsets.
+    pub offsets: Range<u64>,
+    /// Payload bytes.
+    pub bytes: u64,
+    /// The largest timestamp in it.
+    pub max_timestamp_ms: i64,
+    /// Nothing is added to it any more.
+    pub sealed: bool,
+}
+
+/// What a read gave.
+#[derive(Debug, Clone, Default)]
+pub struct Read {
+    /// Payloads in the order of offsets. Each piece holds one or more whole payloads, or part of one.
+    pub pieces: Vec<Bytes>,
+    /// Bytes in all pieces.
+    pub bytes: usize,
+    /// The offset to go on from.
+    pub next_offset: u64,
+}
+
+/// One entry read back.
+#[derive(Debug, Clone)]
+pub struct EntryRead {
+    /// As it was appended.
+    pub header: EntryHeader,
+    /// Its payload; with [`Journal::read_heads`], only the first bytes of it.
+    pub payload: Bytes,
+}
+
+impl Journal {
+    /// What `log` holds, or `None` if it does not exist.
+    pub fn log(&self, log: LogId) -> Option<LogFacts> {
+        let slot = self.shared.index.log(log)?;
+        let state = slot.lock();
+        (!state.deleted).then(|| LogFacts { offsets: state.start..state.end, bytes: state.bytes() })
+    }
+
+    /// The ids of all logs, in no order.
+    pub fn logs(&self) -> Vec<LogId> {
+        self.shared.index.ids()
+    }
+
+    /// The shares of a log, oldest first.
+    pub fn extents(&self, log: LogId) -> Vec<ExtentFacts> {
+        let Some(slot) = self.shared.index.log(log) else { return Vec::new() };
+        let state = slot.lock();
+        let facts = |extent: &Extent| ExtentFacts {
+            offsets: extent.first..extent.end,
+            bytes: extent.bytes,
+            max_timestamp_ms: extent.max_timestamp_ms,
+            sealed: extent.segment.is_sealed(),
+        };
+        state.extents.iter().map(facts).collect()
+    }
+
+    /// Reads payloads from the entry that holds `from`, or the next one, until `bytes_max` would be exceeded; the first
+    /// entry is given whatever its size. May block on the disk.
+    ///
+    /// # Errors
+    /// [`ReadError::OutOfRange`] outside the log's offsets (its end is inside), [`ReadError::Damaged`] if the first
+    /// entry is damaged; a damaged one further on ends the read before it.
+    pub fn read(&self, log: LogId, from: u64, bytes_max: usize) -> Result<Read, ReadError> {
+        let plan = self.plan(log, from, bytes_max)?;
+        let mut read = Read { next_offset: from, ..Read::default() };
+        for run in runs(&plan) {
+            match self.shared.read_run(log, run, &mut read.pieces) {
+                Ok(()) => {}
+                Err(_) if read.bytes > 0 => break,
+                Err(error) => return Err(error),
+            }
+            read.bytes += run.iter().map(|(_, row)| row.len as usize).sum::<usize>();
+            read.next_offset = run.last().map_or(from, |(_, row)| row.end_offset());
+        }
+        Ok(read)
+    }
+
+    /// As [`Journal::read`], if that needs no disk; `None` if it does.
+    ///
+    /// # Errors
+    /// [`ReadError::OutOfRange`] outside the log's offsets.
+    pub fn read_cached(&self, log: LogId, from: u64, bytes_max: usize) -> Result<Option<Read>, ReadError> {
+        let Some(plan) = self.plan_resident(log, from, bytes_max)? else { return Ok(None) };
+        let mut read = Read { next_offset: from, ..Read::default() };
+        for (segment, row) in &plan {
+            let place = (segment.salt, u64::from(row.position));
+            if !self.shared.cache.read(place.0, place.1, row.len as usize, &mut read.pieces) {
+                return Ok((read.bytes > 0).then_some(read));
+            }
+            read.bytes += row.len as usize;
+            read.next_offset = row.end_offset();
+        }
+        Ok(Some(read))
+    }
+
+    /// Reads entries one by one, with their headers. Otherwise as [`Journal::read`].
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub fn entries(&self, log: LogId, from: u64, bytes_max: usize) -> Result<Vec<EntryRead>, ReadError> {
+        let plan = self.plan(log, from, bytes_max)?;
+        let mut entries = Vec::with_capacity(plan.len());
+        for run in runs(&plan) {
+            let mut pieces = Vec::new();
+            match self.shared.read_run(log, run, &mut pieces) {
+                Ok(()) => split(log, run, pieces, &mut entries),
+                Err(_) if !entries.is_empty() => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Reads the first `head_len` bytes of every entry from `from` on, at most `entries_max` of them: for owners that
+    /// rebuild their state from headers. What is shorter than its entry is not checked against the checksum.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub fn read_heads(
+        &self,
+        log: LogId,
+        from: u64,
+        head_len: usize,
+        entries_max: usize,
+    ) -> Result<Vec<EntryRead>, ReadError> {
+        let plan = self.plan_entries(log, from, entries_max)?;
+        let read = |(segment, row): &Planned| {
+            let len = (row.len as usize).min(head_len);
+            let payload = segment.read(u64::from(row.position), len).map_err(|error| io_error(segment, error))?;
+            Ok(EntryRead { header: header_of(log, row), payload: payload.into() })
+        };
+        plan.iter().filter(|(_, row)| !row.is_lost()).map(read).collect()
+    }
+
+    /// The first entry whose largest timestamp is at or after `timestamp_ms`: its base offset.
+    ///
+    /// # Errors
+    /// [`ReadError::Io`] if a footer cannot be read.
+    pub fn find_timestamp(&self, log: LogId, timestamp_ms: i64) -> Result<Option<u64>, ReadError> {
+        self.find_row(log, |extent| extent.max_timestamp_ms >= timestamp_ms, |row| {
+            row.timestamp_ms >= timestamp_ms
+        })
+    }
+
+    /// The entry with the largest timestamp, the first of them if there are several: its base offset and timestamp.
+    ///
+    /// # Errors
+    /// [`ReadError::Io`] if a footer cannot be read.
+    pub fn find_max_timestamp(&self, log: LogId) -> Result<Option<(u64, i64)>, ReadError> {
+        let Some(slot) = self.shared.index.log(log) else { return Ok(None) };
+        let max = slot.lock().extents.iter().map(|extent| extent.max_timestamp_ms).max();
+        let Some(max) = max else { return Ok(None) };
+        Ok(self.find_timestamp(log, max)?.map(|offset| (offset, max)))
+    }
+
+    /// What the owner of `log` left for its restart, with the offset up to which it speaks.
+    pub fn summary(&self, log: LogId) -> Option<(Bytes, u64)> {
+        let (extent, end) = self.shared.index.log(log)?.lock().summary()?;
+        let Rows::Stored { place, row } = &extent.rows else { return None };
+        match place.read_summary(extent.segment.file.as_ref(), row) {
+            Ok(summary) => Some((summary.into(), end)),
+            Err(error) => {
+                // Derived: the owner replays the log instead.
+                tracing::warn!(%log, segment = %extent.segment.name, %error, "cannot use a summary");
+                None
+            }
+        }
+    }
+
+    fn find_row(
+        &self,
+        log: LogId,
+        in_extent: impl Fn(&Extent) -> bool,
+        wanted: impl Fn(&Row) -> bool,
+    ) -> Result<Option<u64>, ReadError> {
+        let Some(slot) = self.shared.index.log(log) else { return Ok(None) };
+        let (start, extents) = {
+            let state = slot.lock();
+            let candidates = state.extents.iter().filter(|extent| in_extent(extent));
+            (state.start, candidates.cloned().collect::<Vec<_>>())
+        };
+        for extent in extents {
+            let rows = self.shared.rows(log, &extent)?;
+            if let Some(row) = rows.iter().find(|row| row.end_offset() > start && wanted(row)) {
+                return Ok(Some(row.base_offset.max(start)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn plan(&self, log: LogId, from: u64, bytes_max: usize) -> Result<Vec<Planned>, ReadError> {
+        self.plan_until(log, from, usize::MAX, bytes_max)
+    }
+
+    fn plan_entries(&self, log: LogId, from: u64, entries_max: usize) -> Result<Vec<Planned>, ReadError> {
+        self.plan_until(log, from, entries_max, usize::MAX)
+    }
+
+    /// Which entries to read, oldest first.
+    fn plan_until(
+        &self,
+        log: LogId,
+        from: u64,
+        entries_max: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<Planned>, ReadError> {
+        let mut plan = Vec::new();
+        let mut budget = Budget { bytes: bytes_max, entries: entries_max };
+        let mut next = from;
+        loop {
+            // One extent at a time: the lock is not held while a footer is read.
+            let extent = {
+                let Some(slot) = self.shared.index.log(log) else { return Err(out_of_range(log, from, 0..0)) };
+                let state = slot.lock();
+                check_range(log, from, state.start..state.end, state.deleted)?;
+                match state.extents_from(next).first() {
+                    None => return Ok(plan),
+                    Some(Extent { segment, rows: Rows::Resident(rows), end, .. }) => {
+                        let more = take_rows(segment, rows, next, &mut budget, &mut plan);
+                        next = *end;
+                        if more { continue } else { return Ok(plan) }
+                    }
+                    Some(stored) => stored.clone(),
+                }
+            };
+            let rows = self.shared.rows(log, &extent)?;
+            if !take_rows(&extent.segment, &rows, next, &mut budget, &mut plan) {
+                return Ok(plan);
+            }
+            next = extent.end;
+        }
+    }
+
+    /// As [`Journal::plan`], if all of it is in the segment being written; `None` otherwise.
+    fn plan_resident(&self, log: LogId, from: u64, bytes_max: usize) -> Result<Option<Vec<Planned>>, ReadError> {
+        let Some(slot) = self.shared.index.log(log) else { return Err(out_of_range(log, from, 0..0)) };
+        let state = slot.lock();
+        check_range(log, from, state.start..state.end, state.deleted)?;
+        let mut plan = Vec::new();
+        let mut budget = Budget { bytes: bytes_max, entries: usize::MAX };
+        let mut next = from;
+        for extent in state.extents_from(from) {
+            let Rows::Resident(rows) = &extent.rows else { return Ok(None) };
+            if !take_rows(&extent.segment, rows, next, &mut budget, &mut plan) {
+                break;
+            }
+            next = extent.end;
+        }
+        Ok(Some(plan))
+    }
+}
+
+fn check_range(log: LogId, from: u64, available: Range<u64>, deleted: bool) -> Result<(), ReadError> {
+    if deleted || from < available.start || from > available.end {
+        return Err(out_of_range(log, from, available));
+    }
+    Ok(())
+}
+
+fn out_of_range(log: LogId, offset: u64, available: Range<u64>) -> ReadError {
+    ReadError::OutOfRange { log, offset, available }
+}
+
+/// What a read may still take.
+struct Budget {
+    bytes: usize,
+    entries: usize,
+}
+
+/// Adds the rows from offset `from` on, within the budget. `false` when the budget is used up.
+fn take_rows(
+    segment: &Arc<Segment>,
+    rows: &[Row],
+    from: u64,
+    budget: &mut Budget,
+    plan: &mut Vec<Planned>,
+) -> bool {
+    let first = rows.partition_point(|row| row.end_offset() <= from);
+    for row in &rows[first..] {
+        let fits = row.len as usize <= budget.bytes && budget.entries > 0;
+        if !fits && !plan.is_empty() {
+            return false;
+        }
+        budget.bytes = budget.bytes.saturating_sub(row.len as usize);
+        budget.entries = budget.entries.saturating_sub(1);
+        plan.push((Arc::clone(segment), *row));
+    }
+    budget.bytes > 0 && budget.entries > 0
+}

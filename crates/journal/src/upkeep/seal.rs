@@ -1,0 +1,63 @@
+//! Sealing: a full segment gets its footer index and gives back what it did not use.
+
+use std::io;
+
+use super::SealJob;
+use crate::index::Rows;
+use crate::index::row::Row;
+use crate::segment::footer::{self, Footer, LogRows};
+use crate::shared::Shared;
+
+/// Seals a segment. If that fails the segment stays as it is: readable, and scanned at the next start.
+pub(crate) fn seal(shared: &Shared, job: &SealJob) {
+    let name = job.segment.name;
+    if let Err(error) = try_seal(shared, job) {
+        tracing::warn!(segment = %name, %error, "cannot seal a segment: it stays readable, the next start scans it");
+    }
+}
+
+fn try_seal(shared: &Shared, job: &SealJob) -> io::Result<()> {
+    let footer = encode_footer(shared, job);
+    let file = job.segment.file.as_ref();
+    file.set_len(job.end + footer.len() as u64)?;
+    file.write_at(job.end, &footer)?;
+    file.sync_data()?;
+    drop(footer);
+    let footer = Footer::read(file).map_err(io::Error::other)?;
+    job.segment.set_sealed();
+    release_rows(shared, job, &footer);
+    Ok(())
+}
+
+fn encode_footer(shared: &Shared, job: &SealJob) -> Vec<u8> {
+    let rows: Vec<Vec<Row>> = job.logs.iter().map(|&log| resident_rows(shared, log, job)).collect();
+    let parts = job.logs.iter().zip(&rows).zip(&job.summaries);
+    let logs: Vec<LogRows<'_>> = parts
+        .filter(|((_, rows), _)| !rows.is_empty())
+        .map(|((&log, rows), summary)| LogRows { log, rows, summary })
+        .collect();
+    footer::encode(&logs, &job.controls, job.end, job.sequences, job.segment.is_damaged())
+}
+
+/// From here on the rows are read from the footer.
+fn release_rows(shared: &Shared, job: &SealJob, footer: &Footer) {
+    for row in &footer.directory {
+        let Some(slot) = shared.index.log(row.log) else { continue };
+        let mut state = slot.lock();
+        let extent = state.extents.iter_mut().rev().find(|extent| extent.segment.name == job.segment.name);
+        if let Some(extent) = extent {
+            extent.rows = Rows::Stored { place: footer.place, row: Box::new(row.clone()) };
+        }
+    }
+}
+
+/// The rows of a log in the segment; none if the log was trimmed past them or deleted meanwhile.
+fn resident_rows(shared: &Shared, log: crate::LogId, job: &SealJob) -> Vec<Row> {
+    let Some(slot) = shared.index.log(log) else { return Vec::new() };
+    let state = slot.lock();
+    let extent = state.extents.iter().rev().find(|extent| extent.segment.name == job.segment.name);
+    match extent.map(|extent| &extent.rows) {
+        Some(Rows::Resident(rows)) => rows.clone(),
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,369 @@
+//! The writer: one thread that owns the active segment.
+//!
+//! It takes all groups that wait, packs them into one contiguous write, syncs once and hands them to the commit thread
+//! ([`commit`]), which completes them while the next write is under way. So batching comes from load: a lone group is
+//! written at once, and the busier the journal, the more groups share a sync.
+//!
+//! Invariants:
+//! - groups are written in the order of the queue, with sequences without a gap;
+//! - each entry starts where its log ends; anything else is a bug that stops the journal;
+//! - after a failed write or sync nothing is acknowledged any more.
+
+pub(crate) mod commit;
+mod pack;
+pub(crate) mod queue;
+pub(crate) mod spare;
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+use crate::entry::{Durability, EntryHeader, EntryKind};
+use crate::frame::{BLOCK_LEN, FrameHeader, FrameKind, padded};
+use crate::id::{LogId, Sequence};
+use crate::segment::{DATA_START, Segment};
+use crate::shared::Shared;
+use commit::{Batch, Message, Packed};
+use pack::Packer;
+use queue::{Pending, Taken};
+
+/// After this long without a group, a marker tells that everything written is durable. Until then the last write
+/// before a crash cannot be told from a torn one; after it, a flipped bit in it is known for damage.
+const QUIET: Duration = Duration::from_millis(200);
+
+/// How long the writer waits for a disk that is full in spite of reserved space, between tries.
+const FULL_RETRY: Duration = Duration::from_millis(250);
+
+pub(crate) struct Writer {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) commits: SyncSender<Message>,
+    /// The next offset of every log, including what is being written.
+    pub(crate) next_offsets: HashMap<LogId, u64>,
+    /// The last group that was written.
+    pub(crate) written: Sequence,
+    /// The last group that is known to be on disk.
+    pub(crate) durable: Sequence,
+    pub(crate) active: Option<Active>,
+    packer: Packer,
+    /// When the oldest write that is not synced was made.
+    unsynced_since: Option<Duration>,
+    marked: bool,
+}
+
+/// The segment being written.
+pub(crate) struct Active {
+    segment: Arc<Segment>,
+    capacity: u64,
+    position: u64,
+    opened: Duration,
+}
+
+/// Why the writer ends.
+enum Fault {
+    Io { action: &'static str, source: io::Error },
+    Bug(String),
+}
+
+impl Fault {
+    fn io(action: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { action, source }
+    }
+
+    fn reason(&self) -> String {
+        match self {
+            Self::Io { action, source } => format!("{action} failed: {source}"),
+            Self::Bug(what) => format!("bug: {what}"),
+        }
+    }
+}
+
+impl Writer {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        commits: SyncSender<Message>,
+        next_offsets: HashMap<LogId, u64>,
+        last: Sequence,
+    ) -> Self {
+        Self {
+            shared,
+            commits,
+            next_offsets,
+            written: last,
+            durable: last,
+            active: None,
+            packer: Packer::new(),
+            unsynced_since: None,
+            marked: true,
+        }
+    }
+
+    /// Writes until the queue is closed and empty, or something fails.
+    pub(crate) fn run(mut self) {
+        if let Err(fault) = self.serve() {
+            self.shared.stop(&fault.reason());
+        }
+    }
+
+    fn serve(&mut self) -> Result<(), Fault> {
+        loop {
+            match self.shared.queue.take(Some(self.patience())) {
+                Taken::Groups(groups) => self.write_all(groups)?,
+                Taken::Nothing => self.idle()?,
+                Taken::Roll if self.shared.space.may_roll_early() => self.close_active()?,
+                Taken::Roll => {}
+                Taken::Closed => return self.finish(),
+            }
+            self.sync_if_due()?;
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        match self.unsynced_since {
+            Some(since) => (since + self.shared.options.async_interval).saturating_sub(self.now()),
+            None if self.marked => self.shared.options.upkeep_interval,
+            None => QUIET,
+        }
+    }
+
+    fn write_all(&mut self, mut groups: VecDeque<Pending>) -> Result<(), Fault> {
+        while !groups.is_empty() {
+            let batch = self.pack(&mut groups)?;
+            self.write(batch)?;
+        }
+        Ok(())
+    }
+
+    /// Packs groups up to the largest write or the end of the segment.
+    fn pack(&mut self, groups: &mut VecDeque<Pending>) -> Result<Vec<Packed>, Fault> {
+        let first = groups.front().map_or(0, |pending| pending.reservation);
+        if self.active.as_ref().is_none_or(|active| !active.fits(first)) {
+            self.roll()?;
+        }
+        let mut batch = Vec::new();
+        let now_ms = self.shared.clock.now_ms();
+        while let Some(pending) = groups.front() {
+            let len = padded(pending.group.stored_len() as u64) as usize;
+            let room = self.active.as_ref().map_or(0, Active::left).saturating_sub(BLOCK_LEN as u64);
+            let full = self.packer.len() + len > self.shared.options.write_bytes_max && !batch.is_empty();
+            if full || (self.packer.len() + len) as u64 > room {
+                break;
+            }
+            if let Some(pending) = groups.pop_front() {
+                batch.push(self.pack_group(pending, now_ms)?);
+            }
+        }
+        Ok(batch)
+    }
+
+    fn pack_group(&mut self, pending: Pending, now_ms: i64) -> Result<Packed, Fault> {
+        for entry in &pending.group.entries {
+            self.check_offset(&entry.header)?;
+        }
+        self.written = self.written.next();
+        let position = self.next_position();
+        let entries = &pending.group.entries;
+        let header = FrameHeader {
+            kind: FrameKind::Group,
+            entries: entries.len() as u32,
+            len: pending.group.stored_len() as u64,
+            sequence: self.written,
+            durable_before: self.durable,
+            written_ms: now_ms,
+            salt: self.active.as_ref().map_or(0, |active| active.segment.salt),
+            position,
+        };
+        let mut table = Vec::with_capacity(header.table_end());
+        header.encode(entries.iter().map(|entry| &entry.header), &mut table);
+        self.packer.put(&table);
+        for entry in entries {
+            self.packer.put(entry.payload.head());
+            self.packer.put(entry.payload.body());
+        }
+        self.packer.align_frame();
+        Ok(Packed { pending, sequence: self.written, payloads_at: position + header.table_end() as u64 })
+    }
+
+    fn check_offset(&mut self, header: &EntryHeader) -> Result<(), Fault> {
+        if header.kind != EntryKind::Data {
+            return Ok(());
+        }
+        let next = self.next_offsets.entry(header.log).or_insert(header.base_offset);
+        if *next != header.base_offset || header.records == 0 {
+            let (log, base, records) = (header.log, header.base_offset, header.records);
+            let what = format!("{log} expected an entry at offset {next}, got {records} records at {base}");
+            return Err(Fault::Bug(what));
+        }
+        *next = header.end_offset();
+        Ok(())
+    }
+
+    /// Writes what is packed and, unless every group of it can wait, syncs.
+    fn write(&mut self, batch: Vec<Packed>) -> Result<(), Fault> {
+        if self.packer.is_empty() {
+            return Ok(());
+        }
+        let chunks = self.write_packed()?;
+        let bytes = chunks.iter().map(|(_, chunk)| chunk.len()).sum();
+        self.marked = false;
+        let default = self.shared.options.durability;
+        let durability = |packed: &Packed| packed.pending.group.durability.unwrap_or(default);
+        if batch.iter().any(|packed| durability(packed) == Durability::Sync) {
+            self.sync(bytes, batch.len())?;
+        } else {
+            let now = self.now();
+            self.unsynced_since.get_or_insert(now);
+        }
+        self.commit(batch, chunks)
+    }
+
+    /// Writes the packed bytes at the end of the active segment.
+    fn write_packed(&mut self) -> Result<Vec<(u64, bytes::Bytes)>, Fault> {
+        let active = self.active.as_mut().ok_or_else(|| Fault::Bug("no active segment".to_owned()))?;
+        let mut chunks = Vec::new();
+        for piece in self.packer.finish() {
+            write_when_there_is_space(&active.segment, active.position, &piece)?;
+            chunks.push((active.position, piece.clone()));
+            active.position += piece.len() as u64;
+        }
+        Ok(chunks)
+    }
+
+    fn sync(&mut self, bytes: usize, groups: usize) -> Result<(), Fault> {
+        let Some(active) = &self.active else { return Ok(()) };
+        let before = self.now();
+        active.segment.file.sync_data().map_err(Fault::io("fdatasync"))?;
+        self.durable = self.written;
+        self.unsynced_since = None;
+        self.shared.observer.synced(self.now() - before, bytes, groups);
+        Ok(())
+    }
+
+    fn sync_if_due(&mut self) -> Result<(), Fault> {
+        match self.unsynced_since {
+            Some(since) if self.now() >= since + self.shared.options.async_interval => self.sync(0, 0),
+            _ => Ok(()),
+        }
+    }
+
+    fn commit(&mut self, groups: Vec<Packed>, chunks: Vec<(u64, bytes::Bytes)>) -> Result<(), Fault> {
+        let Some(active) = &self.active else { return Ok(()) };
+        let used: u64 = chunks.iter().map(|(_, chunk)| chunk.len() as u64).sum();
+        self.shared.space.written(groups.iter().map(|group| group.pending.reservation).sum(), used);
+        self.shared.upkeep.writer_wrote(used);
+        let batch = Batch { segment: Arc::clone(&active.segment), end: active.position, chunks, groups };
+        self.send(Message::Written(batch))
+    }
+
+    /// Nothing came for a while: leaves a marker, and closes a segment that has grown old.
+    fn idle(&mut self) -> Result<(), Fault> {
+        if self.unsynced_since.is_some() {
+            return Ok(());
+        }
+        if !self.marked {
+            self.mark()?;
+        }
+        let age_max = self.shared.options.segment_age_max;
+        let old = |active: &Active| active.position > DATA_START && self.now() >= active.opened + age_max;
+        if self.active.as_ref().is_some_and(old) && self.shared.space.may_roll_early() {
+            self.close_active()?;
+        }
+        Ok(())
+    }
+
+    /// Writes a frame without entries whose only message is that everything before it is durable.
+    fn mark(&mut self) -> Result<(), Fault> {
+        self.marked = true;
+        let Some(active) = self.active.as_mut().filter(|active| active.left() >= 2 * BLOCK_LEN as u64) else {
+            return Ok(());
+        };
+        let header = FrameHeader {
+            kind: FrameKind::Marker,
+            entries: 0,
+            len: crate::frame::HEADER_LEN as u64,
+            sequence: self.written,
+            durable_before: self.durable,
+            written_ms: self.shared.clock.now_ms(),
+            salt: active.segment.salt,
+            position: active.position,
+        };
+        let mut table = Vec::new();
+        header.encode(std::iter::empty(), &mut table);
+        self.packer.put(&table);
+        if !self.shared.space.take(BLOCK_LEN as u64) {
+            self.packer.finish();
+            return Ok(());
+        }
+        self.write_packed()?;
+        self.sync(0, 0)
+    }
+
+    /// Goes on in the spare segment.
+    fn roll(&mut self) -> Result<(), Fault> {
+        self.close_active()?;
+        let spare = self.shared.spare.take(&self.shared.space);
+        let spare = spare.ok_or_else(|| Fault::Bug("admitted without space".to_owned()))?;
+        self.shared.index.add_segment(Arc::clone(&spare.segment));
+        let opened = self.now();
+        self.active =
+            Some(Active { segment: spare.segment, capacity: spare.capacity, position: DATA_START, opened });
+        self.shared.upkeep.wake();
+        Ok(())
+    }
+
+    /// Syncs the active segment and has it sealed.
+    fn close_active(&mut self) -> Result<(), Fault> {
+        if self.active.is_none() {
+            return Ok(());
+        }
+        if self.unsynced_since.is_some() {
+            self.sync(0, 0)?;
+        }
+        if let Some(active) = self.active.take() {
+            self.shared.space.closed();
+            self.send(Message::Closed { segment: active.segment, end: active.position })?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), Fault> {
+        self.close_active()
+    }
+
+    fn send(&self, message: Message) -> Result<(), Fault> {
+        self.commits.send(message).map_err(|_| Fault::Bug("the commit thread is gone".to_owned()))
+    }
+
+    fn next_position(&self) -> u64 {
+        self.active.as_ref().map_or(0, |active| active.position) + self.packer.len() as u64
+    }
+
+    fn now(&self) -> Duration {
+        self.shared.clock.monotonic()
+    }
+}
+
+impl Active {
+    fn left(&self) -> u64 {
+        self.capacity - self.position
+    }
+
+    fn fits(&self, reservation: u64) -> bool {
+        reservation <= self.left()
+    }
+}
+
+/// Space was reserved, but some filesystems cannot keep that promise. Then the write waits for space; its callers wait
+/// with it and nothing is lost.
+fn write_when_there_is_space(segment: &Segment, position: u64, bytes: &[u8]) -> Result<(), Fault> {
+    loop {
+        match segment.file.write_at(position, bytes) {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                tracing::warn!(segment = %segment.name, "no space for an admitted write: waiting for some");
+                std::thread::sleep(FULL_RETRY);
+            }
+            done => return done.map_err(Fault::io("writing")),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The queue between those who append and the writer thread. Its order is the order of the journal.
+//!
+//! Bounded by the admission that every group passes first: see [`crate::space`] and `in_flight_bytes_max`.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::entry::Group;
+use crate::error::AppendError;
+use crate::id::Sequence;
+
+/// A group that waits for the disk.
+pub(crate) struct Pending {
+    pub(crate) group: Group,
+    pub(crate) reservation: u64,
+    pub(crate) submitted: Duration,
+    pub(crate) done: oneshot::Sender<Result<Sequence, AppendError>>,
+    /// Gives the memory back when the group is done with.
+    pub(crate) _memory: OwnedSemaphorePermit,
+}
+
+#[derive(Default)]
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    filled: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Pending>,
+    closed: bool,
+    roll: bool,
+    /// Once set, nothing is taken any more.
+    stopped: Option<String>,
+}
+
+/// What the writer finds.
+pub(crate) enum Taken {
+    Groups(VecDeque<Pending>),
+    /// Somebody wants the active segment closed.
+    Roll,
+    /// Nothing came for as long as the writer was ready to wait.
+    Nothing,
+    /// Closed and empty: the writer may go.
+    Closed,
+}
+
+impl Queue {
+    /// Appends a group, or gives it back if the journal takes no more.
+    pub(crate) fn push(&self, pending: Pending) {
+        let mut state = self.lock();
+        let refusal = match &state.stopped {
+            Some(reason) => Some(reason.clone()),
+            None if state.closed => Some("it was closed".to_owned()),
+            None => None,
+        };
+        if let Some(reason) = refusal {
+            drop(state);
+            // The caller may have gone; then nobody wants to know.
+            let _ = pending.done.send(Err(AppendError::Stopped { reason }));
+            return;
+        }
+        state.waiting.push_back(pending);
+        if state.waiting.len() == 1 {
+            self.filled.notify_one();
+        }
+    }
+
+    /// Takes everything that waits; if nothing does, waits up to `patience`.
+    pub(crate) fn take(&self, patience: Option<Duration>) -> Taken {
+        let mut state = self.lock();
+        while state.waiting.is_empty() {
+            if state.closed {
+                return Taken::Closed;
+            }
+            if std::mem::take(&mut state.roll) {
+                return Taken::Roll;
+            }
+            state = match patience {
+                None => self.filled.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(patience) => {
+                    let waited = self.filled.wait_timeout(state, patience);
+                    let (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+                    if timeout.timed_out() && state.waiting.is_empty() && !state.closed && !state.roll {
+                        return Taken::Nothing;
+                    }
+                    state
+                }
+            };
+        }
+        Taken::Groups(std::mem::take(&mut state.waiting))
+    }
+
+    /// Has the active segment closed when the groups that wait are written.
+    pub(crate) fn request_roll(&self) {
+        self.lock().roll = true;
+        self.filled.notify_one();
+    }
+
+    /// No group is taken any more; what waits is still written.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.filled.notify_all();
+    }
+
+    /// Refuses everything from now on and gives back what waits.
+    pub(crate) fn stop(&self, reason: &str) -> VecDeque<Pending> {
+        let mut state = self.lock();
+        state.stopped.get_or_insert_with(|| reason.to_owned());
+        std::mem::take(&mut state.waiting)
+    }
+
+    pub(crate) fn stopped(&self) -> Option<String> {
+        self.lock().stopped.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

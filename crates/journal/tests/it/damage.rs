@@ -1,0 +1,82 @@
+//! Bits that flip in files at rest: noticed, named, and everything else stays readable.
+
+use annals_journal::{FaultFiles, Files, Journal, LogId, ReadError};
+
+use crate::world::{append, one, start};
+
+fn segments(files: &FaultFiles) -> Vec<String> {
+    let mut names: Vec<_> = files.list().unwrap().into_iter().filter(|name| name.ends_with(".segment")).collect();
+    names.sort();
+    names
+}
+
+/// Which of the offsets `0..end` of log 1 can be read, and whether anything was reported.
+fn survey(journal: &Journal, end: u64) -> (Vec<u64>, bool) {
+    let mut readable = Vec::new();
+    for offset in 0..end {
+        match journal.entries(LogId(1), offset, 1) {
+            Ok(entries) if entries.first().is_some_and(|entry| entry.header.base_offset == offset) => {
+                assert!(entries[0].payload.starts_with(format!("1/{offset}/").as_bytes()));
+                readable.push(offset);
+            }
+            Ok(_) | Err(ReadError::OutOfRange { .. } | ReadError::Damaged(_)) => {}
+            Err(error) => panic!("offset {offset}: {error}"),
+        }
+    }
+    (readable, !journal.damage().is_empty())
+}
+
+fn flips(name: &str, files: &FaultFiles) -> Vec<u64> {
+    let bits = files.bytes(name).len() as u64 * 8;
+    let step = (bits / 400).max(1);
+    (0..400).map(|i| (i * step + i * 7919 % step) % bits).collect()
+}
+
+#[test]
+fn a_flipped_bit_after_an_orderly_end_costs_at_most_one_entry() {
+    let files = FaultFiles::new();
+    let journal = start(&files);
+    for offset in 0..40 {
+        append(&journal, one(1, offset, 300)).unwrap();
+    }
+    journal.close();
+    let [name] = &segments(&files)[..] else { panic!("one segment") };
+    for bit in flips(name, &files) {
+        let damaged = files.kill();
+        damaged.flip_bit(name, bit);
+        let journal = start(&damaged);
+        let (readable, _) = survey(&journal, 40);
+        assert!(readable.len() >= 39, "bit {bit}: only {readable:?}");
+        assert_eq!(journal.log(LogId(1)).unwrap().offsets, 0..40, "bit {bit}");
+        if readable.len() < 40 {
+            assert!(!journal.damage().is_empty(), "bit {bit}: silent");
+        }
+        append(&journal, one(1, 40, 10)).unwrap();
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_a_segment_that_was_never_sealed_is_told_from_a_torn_end() {
+    let files = FaultFiles::new();
+    let journal = start(&files);
+    for offset in 0..40 {
+        append(&journal, one(1, offset, 300)).unwrap();
+    }
+    // The marker that follows a quiet moment proves that everything was durable.
+    std::thread::sleep(std::time::Duration::from_millis(400));
+    let files = files.kill();
+    let name = segments(&files)[0].clone();
+    for bit in (4096 * 8..45 * 4096 * 8).step_by(1999) {
+        let damaged = files.kill();
+        damaged.flip_bit(&name, bit);
+        let journal = start(&damaged);
+        let (readable, reported) = survey(&journal, 40);
+        assert!(readable.len() >= 39, "bit {bit}: only {readable:?}");
+        assert!(readable.len() == 40 || reported, "bit {bit}: silent");
+        assert_eq!(journal.log(LogId(1)).map_or(0, |facts| facts.offsets.end), 40, "bit {bit}: the end moved");
+        drop(journal);
+        // The damage stays where it is, also for the next start.
+        let again = start(&damaged.kill());
+        assert_eq!(survey(&again, 40).0, readable, "bit {bit}");
+    }
+}

@@ -1,0 +1,97 @@
+//! A disk that fails or fills.
+
+use annals_journal::{AppendError, Durability, FaultFiles, Group, LogId, Options};
+
+use crate::world::{append, one, open_with, payload, read_all, small, start};
+
+#[test]
+fn a_failed_sync_stops_writes_loudly_and_reads_go_on() {
+    let files = FaultFiles::new();
+    let journal = start(&files);
+    append(&journal, one(1, 0, 100)).unwrap();
+    files.fail_syncs(true);
+    let error = append(&journal, one(1, 1, 100)).unwrap_err();
+    assert!(matches!(&error, AppendError::Stopped { reason } if reason.contains("fdatasync")), "{error}");
+    files.fail_syncs(false);
+    assert!(append(&journal, one(1, 1, 100)).is_err(), "a failed sync is never taken back");
+    assert_eq!(read_all(&journal, 1), [0], "what was not acknowledged is not shown");
+    assert!(journal.stopped().is_some());
+}
+
+#[test]
+fn a_failed_write_stops_writes() {
+    let files = FaultFiles::new();
+    let journal = start(&files);
+    append(&journal, one(1, 0, 100)).unwrap();
+    files.fail_writes(true);
+    assert!(append(&journal, one(1, 1, 100)).is_err());
+    assert_eq!(read_all(&journal, 1), [0]);
+}
+
+#[test]
+fn a_full_disk_refuses_appends_keeps_reading_and_trimming_and_recovers_by_itself() {
+    let files = FaultFiles::new();
+    files.set_capacity(Some(8 << 20));
+    let journal = start(&files);
+    let mut next = 0;
+    let error = loop {
+        match append(&journal, one(1, next, 50_000)) {
+            Ok(_) => next += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error, AppendError::NoSpace);
+    assert!(next > 60, "most of the disk was used: {next} entries");
+    assert!(journal.is_full());
+    assert_eq!(read_all(&journal, 1).len() as u64, next);
+    let mut trim = Group::new();
+    trim.trim(LogId(1), next - 10);
+    append(&journal, trim).unwrap();
+    let mut tries = 0;
+    while append(&journal, one(1, next, 50_000)).is_err() {
+        tries += 1;
+        assert!(tries < 500, "space never returned");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert_eq!(read_all(&journal, 1).len(), 11);
+    let journal = start(&files.crash_keeping_only_synced());
+    assert_eq!(read_all(&journal, 1).len(), 11);
+}
+
+#[test]
+fn asynchronous_groups_are_synced_within_the_interval() {
+    let files = FaultFiles::new();
+    let options = Options {
+        durability: Durability::Async,
+        async_interval: std::time::Duration::from_millis(30),
+        ..small()
+    };
+    let journal = open_with(&files, options).start(std::sync::Arc::new(annals_journal::Idle)).unwrap();
+    append(&journal, one(1, 0, 100)).unwrap();
+    let mut tries = 0;
+    while read_all(&start(&files.crash_keeping_only_synced()), 1).is_empty() {
+        tries += 1;
+        assert!(tries < 200, "it was never synced");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    // A group may ask for more than the journal's own durability.
+    let mut group = Group::new().with_durability(Durability::Sync);
+    group.push(LogId(1), 1, 1, 0, payload(LogId(1), 1, 100));
+    append(&journal, group).unwrap();
+    assert_eq!(read_all(&start(&files.crash_keeping_only_synced()), 1), [0, 1]);
+}
+
+#[test]
+fn a_group_that_can_never_fit_is_refused_and_others_go_on() {
+    let files = FaultFiles::new();
+    files.set_capacity(Some(8 << 20));
+    let journal = start(&files);
+    append(&journal, one(1, 0, 100)).unwrap();
+    assert_eq!(append(&journal, one(1, 1, 20 << 20)), Err(AppendError::NoSpace));
+    let mut tries = 0;
+    while append(&journal, one(1, 1, 100)).is_err() {
+        tries += 1;
+        assert!(tries < 500, "appends never resumed");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,7 @@
+//! The journal as its users see it, on real files and on files that fail.
+
+mod basics;
+mod crash;
+mod damage;
+mod faults;
+mod world;
