@@ -135,6 +135,36 @@ mod tests {
         assert_eq!(Addresses::parse("annals is getting ready kafka=x"), None);
     }
 
+    /// Starts a shell script in the place of the server.
+    fn start(folder: &TempDir, script: &str) -> Result<Broker> {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let binary = folder.path().join("annals");
+        std::fs::write(&binary, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).unwrap();
+        Broker::start(&binary, folder.path(), "server")
+    }
+
+    const READY: &str = "echo 'annals ready kafka=127.0.0.1:1 http=127.0.0.1:2'";
+    const WAIT: &str = "while :; do sleep 0.05; done";
+
+    #[test]
+    fn a_server_that_ends_on_request_is_fine() {
+        let folder = TempDir::new().unwrap();
+        let script = format!("trap 'exit 0' TERM\n[ -d \"$3\" ] || exit 9\n{READY}\n{WAIT}");
+        let broker = start(&folder, &script).unwrap();
+        assert_eq!(broker.addresses().kafka, "127.0.0.1:1");
+        broker.stop().unwrap();
+    }
+
+    #[test]
+    fn a_server_that_ends_badly_is_reported() {
+        let folder = TempDir::new().unwrap();
+        let broker = start(&folder, &format!("trap 'exit 3' TERM\n{READY}\n{WAIT}")).unwrap();
+        let error = broker.stop().unwrap_err().to_string();
+        assert!(error.contains("exit status: 3"), "{error}");
+    }
+
     #[test]
     fn a_server_that_ends_early_is_reported_with_its_log() {
         let logs = TempDir::new().unwrap();

@@ -4,11 +4,12 @@
 //! own with an empty data directory. A suite whose toolchain is absent is named and counted as skipped; where `CI`
 //! is set, a skip is a failure, because there nobody would notice it.
 
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use annals_clock::Clock;
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use crate::broker::{Addresses, Broker};
 use crate::shell::{self, End};
@@ -114,6 +115,7 @@ fn run_client(
     tally: &mut Tally,
 ) -> Result<()> {
     if let Some(kafka) = &options.against {
+        TcpStream::connect(kafka).with_context(|| format!("no broker at {kafka}"))?;
         let addresses = Addresses { kafka: kafka.clone(), http: None };
         return run_command(workspace, options, suite, Some(&addresses), tally);
     }

@@ -16,15 +16,16 @@ use crate::workspace::Workspace;
 /// Check the rules of the house.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// List the size of every source file, not only of the large ones
+    /// List the size of every source file, the largest first, and check nothing
     #[arg(long)]
     sizes: bool,
 }
 
-/// Runs all checks and shows the file sizes.
+/// Runs all checks, or shows the file sizes.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     if options.sizes {
         sizes::list(workspace)?;
+        return Ok(ExitCode::SUCCESS);
     }
     check(workspace)?;
     println!("tidy: {} crates, every arrow points down", workspace.crates.len());
@@ -41,7 +42,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
         println!("tidy: {finding}");
     }
     if !findings.is_empty() {
-        bail!("{} findings, listed above", findings.len());
+        bail!("found by tidy, and listed above: {}", findings.len());
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! Counted are the lines that one scrolls through to read the program: everything outside test modules. Files that
 //! hold nothing but tests, benches and examples are not counted.
 
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -29,11 +30,15 @@ pub(super) fn check(workspace: &Workspace) -> Result<Vec<String>> {
 /// Shows all files, the largest first, and the sum.
 pub(super) fn list(workspace: &Workspace) -> Result<()> {
     let sizes = sizes(workspace)?;
-    for (lines, file) in &sizes {
-        println!("{lines:6}  {}", file.display());
+    let sum: usize = sizes.iter().map(|(lines, _)| lines).sum();
+    let line = |(lines, file): &(usize, PathBuf)| format!("{lines:6}  {}\n", file.display());
+    let listing: String = sizes.iter().map(line).collect();
+    let text = format!("{listing}{sum:6}  lines in {} files\n", sizes.len());
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // `… | head` has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
     }
-    println!("{:6}  lines in {} files", sizes.iter().map(|(lines, _)| lines).sum::<usize>(), sizes.len());
-    Ok(())
 }
 
 fn sizes(workspace: &Workspace) -> Result<Vec<(usize, PathBuf)>> {
