@@ -30,8 +30,17 @@ impl Join<'_> {
     }
 
     fn reason(&self) -> &str {
-        self.request.reason.filter(|reason| !reason.is_empty()).unwrap_or("not provided")
+        client_reason(self.request.reason)
     }
+}
+
+/// The longest reason that a client may give, as in KIP-800; more of it is not shown.
+const REASON_SIZE_BYTES_MAX: usize = 255;
+
+/// Why a client does something, as an operator may read it.
+pub(super) fn client_reason(reason: Option<&str>) -> &str {
+    let reason = reason.filter(|reason| !reason.is_empty()).unwrap_or("not provided");
+    &reason[..reason.floor_char_boundary(REASON_SIZE_BYTES_MAX)]
 }
 
 /// What can be checked without the group.

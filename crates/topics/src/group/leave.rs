@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::error::{LeaveError, MemberError};
+use super::join::client_reason;
 use super::message::{Leaver, Left};
 use super::state::{Group, State, Turn};
 
@@ -28,8 +29,8 @@ impl Group {
             return Ok(());
         }
         let member_id = self.leaving_member(leaver)?;
-        let reason = leaver.reason.filter(|reason| !reason.is_empty()).unwrap_or("not provided");
-        self.remove(&member_id, &format!("left; client reason: {reason}"), turn);
+        let reason = format!("left; client reason: {}", client_reason(leaver.reason));
+        self.remove(&member_id, &reason, turn);
         Ok(())
     }
 

@@ -40,7 +40,8 @@
 //! Differences from Apache Kafka, none of which a client can trip over: the initial delay is shorter; group size and
 //! outstanding member ids are bounded; a join or sync that the same member repeats answers the earlier one with an
 //! error instead of forgetting it; a static member that comes back to a full group is let in; a group in which nobody
-//! got further than being handed an id is forgotten with that id.
+//! got further than being handed an id is forgotten with that id, and giving back such an id causes no rebalance; the
+//! limit of offset metadata counts bytes, as its name says, where Kafka counts UTF-16 units.
 //!
 //! Sources: Kafka protocol guide; KIP-62, 134, 211, 345, 389, 394, 496, 559, 800, 814; behaviour of the group
 //! coordinator of Apache Kafka 4.

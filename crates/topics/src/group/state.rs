@@ -281,9 +281,14 @@ impl Group {
 
     // --- protocols ---
 
+    /// How many members support the protocol.
+    pub(super) fn support_of(&self, protocol: &str) -> usize {
+        self.protocol_support.get(protocol).copied().unwrap_or_default()
+    }
+
     /// Whether all members support the protocol. True for any if there are no members.
     fn is_candidate(&self, protocol: &str) -> bool {
-        self.protocol_support.get(protocol).copied().unwrap_or_default() == self.members.len()
+        self.support_of(protocol) == self.members.len()
     }
 
     /// Whether a member with these protocols can be in the group with the others.
