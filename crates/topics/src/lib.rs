@@ -12,6 +12,7 @@
 
 pub mod batch;
 pub mod catalogue;
+pub mod compaction;
 pub mod config;
 mod error;
 pub mod group;

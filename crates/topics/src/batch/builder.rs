@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::{
     Attributes, Batch, BatchHeader, Codec, Compression, CompressionError, NO_PRODUCER_ID, NO_SEQUENCE,
-    TimestampType, compress, varint,
+    compress, varint,
 };
 use crate::{ErrorKind, NO_TIMESTAMP, Offset, TimestampMs};
 
@@ -233,11 +233,6 @@ impl Batch {
             Ok(batch) => batch,
             Err(_) => unreachable!("a batch without records is 61 bytes long"),
         }
-    }
-
-    /// Whether all timestamps are the time of the append.
-    pub(crate) fn is_append_time(&self) -> bool {
-        self.header.attributes.timestamp_type() == TimestampType::LogAppend
     }
 }
 

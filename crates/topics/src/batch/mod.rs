@@ -37,7 +37,7 @@ pub use builder::{BatchBuilder, BatchOptions, BuildError, Marker, NewRecord, Pro
 pub use checksum::{crc_of_both, stored_crc};
 pub use compression::{Codec, Compression, ExpandLimits, compress, expand};
 pub use error::{BatchError, CompressionError};
-pub(crate) use frame::Frame;
+pub(crate) use frame::{Frame, Frames};
 pub(crate) use header::sequence_plus;
 pub use header::{
     Attributes, BatchHeader, HEADER_LEN, LENGTH_END, NO_PRODUCER_ID, NO_SEQUENCE, PREFIX_LEN, TimestampType,

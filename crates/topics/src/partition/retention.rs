@@ -22,7 +22,8 @@ pub struct Extent {
 }
 
 impl Extent {
-    fn age_timestamp(&self) -> TimestampMs {
+    /// The date that its age is told by.
+    pub(crate) fn dated_ms(&self) -> TimestampMs {
         if self.max_timestamp == NO_TIMESTAMP { self.written_ms } else { self.max_timestamp }
     }
 }
@@ -62,7 +63,7 @@ pub fn retained_from(
 }
 
 fn age(extent: &Extent, now_ms: TimestampMs) -> i64 {
-    now_ms.saturating_sub(extent.age_timestamp())
+    now_ms.saturating_sub(extent.dated_ms())
 }
 
 #[cfg(test)]
