@@ -1,5 +1,7 @@
 //! Properties of record batches: what goes in comes out, and no bytes make the reader panic or grow.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 use annals_topics::ErrorKind;
 use annals_topics::batch::{
     AcceptRules, Batch, BatchBuilder, BatchError, BatchHeader, BatchOptions, Compression, CompressionError,

@@ -1,5 +1,7 @@
 //! The catalogue: creating, changing and deleting topics, and reading it all back.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 use annals_topics::catalogue::{
     Applied, Catalogue, ChangeError, CreateError, Layout, Limits, NameError, NewTopic, check_topic_name,
 };

@@ -1,5 +1,7 @@
 //! Compaction against a map of the latest values.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 use std::collections::{BTreeMap, HashMap};
 
 use annals_topics::batch::{
@@ -79,7 +81,7 @@ fn the_latest_of_each_key_stays_where_it_was() {
 fn records_without_keys_go_and_those_beyond_the_map_stay() {
     let keyless = batch(0, &[("", Some("x")), ("a", Some("1"))]);
     let beyond = batch(2, &[("a", Some("2")), ("a", Some("3"))]);
-    let map = map_of(&[keyless.clone()]);
+    let map = map_of(std::slice::from_ref(&keyless));
     assert_eq!(offsets(clean(&keyless, &map, &rules(NOW, 0), NO_TAIL).unwrap()), [1]);
     assert_eq!(clean(&beyond, &map, &rules(NOW, 0), NO_TAIL), Ok(Cleaned::Keep));
 }
@@ -87,7 +89,7 @@ fn records_without_keys_go_and_those_beyond_the_map_stay() {
 #[test]
 fn a_tombstone_is_dated_then_dropped() {
     let tombstone = batch(0, &[("a", None), ("b", Some("1"))]);
-    let map = map_of(&[tombstone.clone()]);
+    let map = map_of(std::slice::from_ref(&tombstone));
     let Cleaned::Replace(dated) = clean(&tombstone, &map, &rules(NOW, 500), NO_TAIL).unwrap() else {
         panic!()
     };
@@ -125,7 +127,7 @@ fn the_last_batch_of_a_producer_stays_without_records() {
 fn markers_stay() {
     let producer = Producer { id: 7, epoch: 1, base_sequence: -1 };
     let marker = Batch::marker(0, producer, Marker::Commit, 0, NOW).unwrap();
-    let map = map_of(&[marker.clone()]);
+    let map = map_of(std::slice::from_ref(&marker));
     assert_eq!((map.len(), map.complete_to()), (0, 1));
     assert_eq!(clean(&marker, &map, &rules(i64::MAX, 0), NO_TAIL), Ok(Cleaned::Keep));
 }
@@ -134,7 +136,7 @@ fn markers_stay() {
 fn append_time_survives_a_rewrite() {
     let mut first = batch(0, &[("a", Some("1")), ("b", None), ("a", Some("2"))]);
     first.header.stamp_append_time(NOW + 77);
-    let map = map_of(&[first.clone()]);
+    let map = map_of(std::slice::from_ref(&first));
     let Cleaned::Replace(after) = clean(&first, &map, &rules(NOW, 10), NO_TAIL).unwrap() else { panic!() };
     assert_eq!(after.header.attributes.timestamp_type(), TimestampType::LogAppend);
     assert!(read(&after).iter().all(|record| record.timestamp_ms == NOW + 77));
@@ -248,10 +250,9 @@ impl Log {
         let mut map = OffsetMap::new(self.clean_to, map_bytes, [9; 16]);
         for batch in &self.batches {
             let header = &batch.header;
-            if header.next_offset() > self.clean_to && header.next_offset() <= bound {
-                if !map.add(batch, &LIMITS).unwrap() {
-                    break;
-                }
+            let new = header.next_offset() > self.clean_to && header.next_offset() <= bound;
+            if new && !map.add(batch, &LIMITS).unwrap() {
+                break;
             }
         }
         assert!(map.complete_to() > self.clean_to, "every pass gets on");

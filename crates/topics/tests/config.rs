@@ -1,5 +1,7 @@
 //! Topic configuration: names, ranges, changes, sources.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 use std::collections::BTreeMap;
 
 use annals_topics::batch::{Codec, Compression, CompressionPolicy, TimestampType};

@@ -1,5 +1,7 @@
 //! Batches that other implementations wrote; `data/make_batches.py` says which, and how to write them again.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 use annals_topics::batch::{
     AcceptRules, Batch, BatchBuilder, BatchOptions, Codec, Compression, CompressionPolicy, ExpandLimits,
     Marker, NewRecord, Producer, Record, RecordCheck, TimestampRules, TimestampType, accept,

@@ -1,5 +1,7 @@
 //! Partitions: offsets, durability, idempotent producers against a model, snapshots and recovery.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 use annals_topics::batch::{
     Batch, BatchBuilder, BatchHeader, BatchOptions, Marker, NewRecord, Producer, TimestampType,
 };

@@ -49,7 +49,7 @@ fn check_choice(words: &[&str], value: &str) -> Result<(), String> {
 
 fn check_number<T>(value: &str, min: T, max: T) -> Result<(), String>
 where
-    T: std::str::FromStr + PartialOrd + std::fmt::Display,
+    T: std::str::FromStr + PartialOrd + std::fmt::Display + Copy,
 {
     match value.trim().parse::<T>() {
         Ok(number) if number >= min && number <= max => Ok(()),
