@@ -370,8 +370,8 @@ impl Run {
         assert_eq!(answer, expected);
     }
 
-    fn step(&mut self, step: Step) {
-        match step {
+    fn step(&mut self, step: &Step) {
+        match *step {
             Step::Send { producer, count, skew, epoch_skew } => {
                 let last = self.model.last(producer);
                 let epoch = (last.map_or(0, |known| known.epoch) + epoch_skew).max(0);
@@ -447,7 +447,7 @@ proptest! {
         let start = if near_the_end { i32::MAX - 12 } else { 0 };
         let (partition, model) = (Partition::default(), Model::default());
         let mut run = Run { partition, model, headers: Vec::new(), now: NOW, active: [NOW; 3], start };
-        for step in steps {
+        for step in &steps {
             run.step(step);
         }
     }
