@@ -28,7 +28,8 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         "d" => 86_400_000,
         _ => return Err(format!("\"{text}\" is not a duration; write 500ms, 30s, 10m, 2h or 7d")),
     };
-    let number: u64 = number.parse().map_err(|_| format!("\"{text}\" is not a duration; write 30s or 10m"))?;
+    let number: u64 =
+        number.parse().map_err(|_| format!("\"{text}\" is not a duration; write 30s or 10m"))?;
     let millis = number.checked_mul(unit_ms).ok_or_else(|| format!("duration \"{text}\" is too long"))?;
     Ok(Duration::from_millis(millis))
 }
@@ -110,7 +111,10 @@ mod tests {
     #[test]
     fn numbers_are_written_for_people() {
         assert_eq!((bytes(1_023), bytes(1_572_864)), ("1023 B".into(), "1.5 MiB".into()));
-        assert_eq!((count(7), count(1_234_567), count(123_456)), ("7".into(), "1,234,567".into(), "123,456".into()));
+        assert_eq!(
+            (count(7), count(1_234_567), count(123_456)),
+            ("7".into(), "1,234,567".into(), "123,456".into())
+        );
         assert_eq!(duration(Duration::from_micros(850)), "850us");
         assert_eq!(duration(Duration::from_millis(4_200)), "4.2s");
         assert_eq!(duration(Duration::from_secs(11_000)), "3h03m");

@@ -25,7 +25,9 @@ pub(crate) fn parse(text: &str, now_ms: TimestampMs) -> Result<TimestampMs, Stri
         return Ok(millis);
     }
     text.replacen(' ', "T", 1).parse::<Time>().map(|at| at.unix_ms()).map_err(|_| {
-        format!("\"{text}\" is not a time; write 2026-03-01T12:00:00Z, \"10m ago\" or milliseconds since 1970")
+        format!(
+            "\"{text}\" is not a time; write 2026-03-01T12:00:00Z, \"10m ago\" or milliseconds since 1970"
+        )
     })
 }
 

@@ -67,7 +67,8 @@ impl Topic {
     }
 
     fn from_metadata(topic: &MetadataTopic) -> Self {
-        let mut partitions: Vec<Placement> = topic.partitions().iter().map(Placement::from_metadata).collect();
+        let mut partitions: Vec<Placement> =
+            topic.partitions().iter().map(Placement::from_metadata).collect();
         partitions.sort_by_key(|placement| placement.partition);
         Self { name: topic.name().to_owned(), partitions }
     }

@@ -6,7 +6,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 /// An error for the user from an error of the client library.
 pub(crate) fn explain(error: &KafkaError) -> anyhow::Error {
     match (error, error.rdkafka_error_code()) {
-        (KafkaError::ClientConfig(_, reason, key, _), _) => anyhow::anyhow!("client property \"{key}\": {reason}"),
+        (KafkaError::ClientConfig(_, reason, key, _), _) => {
+            anyhow::anyhow!("client property \"{key}\": {reason}")
+        }
         (KafkaError::ClientCreation(reason), _) => anyhow::anyhow!("{}", lower_first(reason)),
         (_, Some(code)) => anyhow::anyhow!("{}", code_text(code)),
         _ => anyhow::anyhow!("{}", lower_first(&error.to_string())),
@@ -17,12 +19,18 @@ pub(crate) fn explain(error: &KafkaError) -> anyhow::Error {
 pub(crate) fn code_text(code: RDKafkaErrorCode) -> String {
     use RDKafkaErrorCode as Code;
     let known = match code {
-        Code::BrokerTransportFailure | Code::AllBrokersDown => "the broker closed the connection or does not answer",
-        Code::OperationTimedOut | Code::RequestTimedOut | Code::MessageTimedOut => "the broker did not answer in time",
+        Code::BrokerTransportFailure | Code::AllBrokersDown => {
+            "the broker closed the connection or does not answer"
+        }
+        Code::OperationTimedOut | Code::RequestTimedOut | Code::MessageTimedOut => {
+            "the broker did not answer in time"
+        }
         Code::UnknownTopicOrPartition | Code::UnknownTopic => "no such topic; see \"annals topic list\"",
         Code::UnknownPartition => "no such partition; see \"annals topic describe\"",
         Code::TopicAlreadyExists => "the topic exists already",
-        Code::InvalidTopic => "not a valid topic name; use letters, digits, '.', '_' and '-', at most 249 of them",
+        Code::InvalidTopic => {
+            "not a valid topic name; use letters, digits, '.', '_' and '-', at most 249 of them"
+        }
         Code::GroupIdNotFound => "no such group; see \"annals group list\"",
         Code::NonEmptyGroup => "the group has members; stop its consumers first",
         Code::UnknownMemberId => "the group has active members; stop its consumers first",

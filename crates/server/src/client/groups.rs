@@ -19,8 +19,6 @@ pub(crate) struct Group {
     pub(crate) name: String,
     /// Its state, as the broker names it: `Stable`, `Empty`, `Dead`, ...
     pub(crate) state: String,
-    /// What its members do: `consumer`, or another protocol.
-    pub(crate) protocol_type: String,
     /// How partitions are assigned: `range`, `cooperative-sticky`, ...
     pub(crate) strategy: String,
     /// Who is in it.
@@ -56,9 +54,12 @@ impl Group {
         Self {
             name: info.name().to_owned(),
             state: info.state().to_owned(),
-            protocol_type: info.protocol_type().to_owned(),
             strategy: info.protocol().to_owned(),
-            members: info.members().iter().map(|member| Member::from_info(member, info.protocol_type())).collect(),
+            members: info
+                .members()
+                .iter()
+                .map(|member| Member::from_info(member, info.protocol_type()))
+                .collect(),
         }
     }
 }
@@ -148,7 +149,8 @@ mod tests {
     #[test]
     fn an_assignment_is_read() {
         // version 1, one topic "ab" with partitions 0 and 5, no user data
-        let bytes = [0, 1, 0, 0, 0, 1, 0, 2, b'a', b'b', 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 5, 255, 255, 255, 255];
+        let bytes =
+            [0, 1, 0, 0, 0, 1, 0, 2, b'a', b'b', 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 5, 255, 255, 255, 255];
         let expected = vec![Partition::new("ab", 0), Partition::new("ab", 5)];
         assert_eq!(parse_assignment(&bytes), Some(expected));
     }

@@ -46,6 +46,13 @@ pub(crate) struct ConnectArgs {
     command_config: Option<PathBuf>,
 }
 
+impl ConnectArgs {
+    /// Options that name just an address.
+    pub(crate) fn to(bootstrap_server: &str) -> Self {
+        Self { bootstrap_server: Some(bootstrap_server.to_owned()), command_config: None }
+    }
+}
+
 /// Where the broker is and how to talk to it. Clients are made from it.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
@@ -64,7 +71,8 @@ impl Connection {
             None => BTreeMap::new(),
         };
         let from_file = properties.remove("bootstrap.servers");
-        let address = args.bootstrap_server.clone().or(from_file).unwrap_or_else(|| DEFAULT_BOOTSTRAP.to_owned());
+        let address =
+            args.bootstrap_server.clone().or(from_file).unwrap_or_else(|| DEFAULT_BOOTSTRAP.to_owned());
         reach::check(&address)?;
         Ok(Self { config: client_config(&address, properties), address })
     }
@@ -72,11 +80,6 @@ impl Connection {
     /// The bootstrap address in use.
     pub(crate) fn address(&self) -> &str {
         &self.address
-    }
-
-    /// The client properties, for a command that adds its own.
-    pub(crate) fn config(&self) -> ClientConfig {
-        self.config.clone()
     }
 
     /// The properties with `extra` put over them. What the user's file says wins, so that it can tune anything.
@@ -135,6 +138,7 @@ pub(crate) fn admin_options(dry_run: bool) -> AdminOptions {
 
 /// Waits for an answer of the admin client, which has its own thread.
 pub(crate) fn wait<T>(answer: impl Future<Output = T>) -> Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().context("cannot wait for an answer")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().build().context("cannot wait for an answer")?;
     Ok(runtime.block_on(answer))
 }

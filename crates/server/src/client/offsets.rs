@@ -38,7 +38,11 @@ impl Which {
 }
 
 /// Looks up the offset that `which` asks for in each of `partitions`.
-pub(crate) fn look_up(client: &BaseConsumer<Quiet>, partitions: &[Partition], which: Which) -> Result<Offsets> {
+pub(crate) fn look_up(
+    client: &BaseConsumer<Quiet>,
+    partitions: &[Partition],
+    which: Which,
+) -> Result<Offsets> {
     if partitions.is_empty() {
         return Ok(Offsets::new());
     }

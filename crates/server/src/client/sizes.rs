@@ -22,7 +22,10 @@ pub(crate) fn of_topic(
     partitions: &[Partition],
 ) -> BTreeMap<i32, u64> {
     let mut sizes = BTreeMap::new();
-    let plain = connection.config.get("security.protocol").is_none_or(|value| value.eq_ignore_ascii_case("plaintext"));
+    let plain = connection
+        .config
+        .get("security.protocol")
+        .is_none_or(|value| value.eq_ignore_ascii_case("plaintext"));
     if !plain {
         return sizes;
     }

@@ -3,6 +3,7 @@
 mod bench;
 mod completion;
 mod consume;
+mod dev;
 mod doctor;
 mod group;
 mod produce;
@@ -29,6 +30,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Sample topics, a live producer and a consumer group to look at
+    Dev(dev::Args),
     /// Create, list, describe, alter and delete topics
     Topic(topic::Args),
     /// Send lines of a file or pipe as records
@@ -48,6 +51,7 @@ pub(crate) enum Command {
 /// Runs one command.
 pub(crate) fn run(command: Command) -> Result<()> {
     match command {
+        Command::Dev(args) => dev::run(&args),
         Command::Topic(args) => topic::run(&args),
         Command::Produce(args) => produce::run(&args),
         Command::Consume(args) => consume::run(&args),

@@ -32,7 +32,8 @@ pub(crate) fn run(load: &Load<'_>) -> Result<report::Run> {
 }
 
 fn stored(client: &BaseConsumer<Quiet>, partitions: &[Partition]) -> Result<u64> {
-    let (start, end) = (look_up(client, partitions, Which::Earliest)?, look_up(client, partitions, Which::Latest)?);
+    let (start, end) =
+        (look_up(client, partitions, Which::Earliest)?, look_up(client, partitions, Which::Latest)?);
     Ok(partitions.iter().map(|partition| (end[partition] - start[partition]).unsigned_abs()).sum())
 }
 
@@ -66,6 +67,9 @@ fn reader(load: &Load<'_>) -> Result<BaseConsumer<Quiet>> {
         ("queued.min.messages", "1000000"),
         ("check.crcs", "false"),
     ]);
-    config.set("group.id", "annals-bench").set("enable.auto.commit", "false").set("enable.partition.eof", "true");
+    config
+        .set("group.id", "annals-bench")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true");
     load.connection.create(&config, Quiet)
 }

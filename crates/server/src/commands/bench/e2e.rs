@@ -31,7 +31,8 @@ pub(crate) fn run(load: &Load<'_>) -> Result<report::Run> {
     let (done, is_done) = sync_channel(1);
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("producer".into());
-        let thread = thread.spawn_scoped(scope, move || send(load, sender, run, &done)).context("cannot send")?;
+        let thread =
+            thread.spawn_scoped(scope, move || send(load, sender, run, &done)).context("cannot send")?;
         let received = receive(load, &reader, run, &is_done);
         thread.join().map_err(|_| anyhow::anyhow!("the producer has panicked"))??;
         received

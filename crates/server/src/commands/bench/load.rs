@@ -98,7 +98,11 @@ pub(crate) struct Load<'a> {
 
 impl<'a> Load<'a> {
     /// Creates the topic, unless there is one.
-    pub(crate) fn prepare(connection: &'a Connection, args: &'a LoadArgs, interrupt: Interrupt) -> Result<Self> {
+    pub(crate) fn prepare(
+        connection: &'a Connection,
+        args: &'a LoadArgs,
+        interrupt: Interrupt,
+    ) -> Result<Self> {
         let exists = cluster::find(&connection.consumer(&[])?, &args.topic)?.is_some();
         let load = Self { args, connection, clock: Clock::system(), interrupt, created: !exists };
         if !exists {

@@ -20,14 +20,15 @@ pub(crate) fn run(load: &Load<'_>) -> Result<report::Run> {
     let outcomes: Vec<Result<Sent>> = std::thread::scope(|scope| {
         let start = |number| {
             let count = load.args.count.map(|count| share(count, producers, number));
-            std::thread::Builder::new().name(format!("producer-{number}")).spawn_scoped(scope, move || {
-                Sender::connect(load)?.send_all(count, |_, _| {})
-            })
+            std::thread::Builder::new()
+                .name(format!("producer-{number}"))
+                .spawn_scoped(scope, move || Sender::connect(load)?.send_all(count, |_, _| {}))
         };
         let threads: Vec<_> = (0..producers).map(start).collect();
         threads.into_iter().map(join).collect()
     });
-    let mut total = Sent { acknowledged: 0, elapsed: Duration::ZERO, times: Acknowledgements::new(&load.clock)? };
+    let mut total =
+        Sent { acknowledged: 0, elapsed: Duration::ZERO, times: Acknowledgements::new(&load.clock)? };
     let mut times = histogram()?;
     for outcome in outcomes {
         let sent = outcome?;
@@ -35,7 +36,13 @@ pub(crate) fn run(load: &Load<'_>) -> Result<report::Run> {
         total.elapsed = total.elapsed.max(sent.elapsed);
         sent.times.add_to(&mut times)?;
     }
-    Ok(report::Run::new("produce", total.acknowledged, load.args.size, total.elapsed, Some(Times::of(&times))))
+    Ok(report::Run::new(
+        "produce",
+        total.acknowledged,
+        load.args.size,
+        total.elapsed,
+        Some(Times::of(&times)),
+    ))
 }
 
 fn join<T>(thread: std::io::Result<std::thread::ScopedJoinHandle<'_, Result<T>>>) -> Result<T> {
@@ -79,7 +86,11 @@ impl<'a> Sender<'a> {
 
     /// Sends `count` records, or as many as the duration of the load allows, and waits for their acknowledgement. Before
     /// each one `prepare` may write into the payload; it is told the time at which the record is due.
-    pub(crate) fn send_all(mut self, count: Option<u64>, prepare: impl Fn(&mut [u8], Duration)) -> Result<Sent> {
+    pub(crate) fn send_all(
+        mut self,
+        count: Option<u64>,
+        prepare: impl Fn(&mut [u8], Duration),
+    ) -> Result<Sent> {
         let clock = self.load.clock.clone();
         let pace = Pace::new(self.load, clock.monotonic());
         let mut payload = std::mem::take(&mut self.payload);
@@ -100,7 +111,8 @@ impl<'a> Sender<'a> {
     }
 
     fn send(&mut self, payload: &[u8], due: Duration) -> Result<()> {
-        let mut record = BaseRecord::with_opaque_to(self.load.topic(), due.as_nanos() as usize).payload(payload);
+        let mut record =
+            BaseRecord::with_opaque_to(self.load.topic(), due.as_nanos() as usize).payload(payload);
         loop {
             record = match self.producer.send::<[u8], [u8]>(record) {
                 Ok(()) => break,

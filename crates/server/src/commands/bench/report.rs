@@ -141,7 +141,8 @@ impl Report {
         let produce = self.runs.iter().find(|run| run.test == "produce");
         let (Some(disk), Some(produce)) = (&self.disk, produce) else { return Vec::new() };
         let share = produce.mb_per_s / disk.sync_1mib_mb_per_s * 100.0;
-        let mut lines = vec![String::new(), format!("produce is {share:.0} % of the raw disk's 1 MiB writes with sync")];
+        let mut lines =
+            vec![String::new(), format!("produce is {share:.0} % of the raw disk's 1 MiB writes with sync")];
         if let Some(times) = produce.latency_ms {
             let factor = times.p99 / disk.sync_4kib_ms.p99;
             lines.push(format!("acknowledgement p99 is {factor:.1} times the raw 4 KiB sync p99"));
@@ -150,8 +151,15 @@ impl Report {
     }
 }
 
-fn cells(test: &str, records: String, rate: Option<f64>, record_rate: String, times: Option<Times>) -> Vec<String> {
-    let mut cells = vec![test.to_owned(), records, rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}"))];
+fn cells(
+    test: &str,
+    records: String,
+    rate: Option<f64>,
+    record_rate: String,
+    times: Option<Times>,
+) -> Vec<String> {
+    let mut cells =
+        vec![test.to_owned(), records, rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}"))];
     cells.push(record_rate);
     match times {
         Some(t) => cells.extend([t.p50, t.p95, t.p99, t.p999, t.max].map(|ms| format!("{ms:.2}"))),

@@ -41,7 +41,8 @@ impl Template {
             match char {
                 '%' => match parse_field(chars.next())? {
                     Some(field) => {
-                        pieces.extend((!literal.is_empty()).then(|| Piece::Text(std::mem::take(&mut literal))));
+                        pieces
+                            .extend((!literal.is_empty()).then(|| Piece::Text(std::mem::take(&mut literal))));
                         pieces.push(Piece::Field(field));
                     }
                     None => literal.push(b'%'),
@@ -80,7 +81,9 @@ fn parse_field(letter: Option<char>) -> Result<Option<Field>, String> {
         Some('h') => Field::Headers,
         Some('T') => Field::Timestamp,
         Some('D') => Field::Date,
-        Some(other) => return Err(format!("unknown field \"%{other}\"; there are %t %p %o %k %K %s %S %h %T %D %%")),
+        Some(other) => {
+            return Err(format!("unknown field \"%{other}\"; there are %t %p %o %k %K %s %S %h %T %D %%"));
+        }
         None => return Err("\"%\" at the end; write \"%%\" for a percent sign".to_owned()),
     };
     Ok(Some(field))

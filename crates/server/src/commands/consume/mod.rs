@@ -105,7 +105,8 @@ type Consuming = BaseConsumer<Membership>;
 pub(crate) fn run(args: &Args) -> Result<()> {
     let now_ms = Clock::system().now_ms();
     let from = Position::parse(&args.from, now_ms).map_err(usage)?;
-    let until = args.until.as_deref().map(|until| Position::parse(until, now_ms)).transpose().map_err(usage)?;
+    let until =
+        args.until.as_deref().map(|until| Position::parse(until, now_ms)).transpose().map_err(usage)?;
     check(args, from, until)?;
     let connection = Connection::open(&args.connect)?;
     let asking = connection.consumer(&[])?;
@@ -123,7 +124,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     drop(asking);
     let interrupt = Interrupt::listen()?;
-    Reader { args, consumer, membership, finish, printer: Printer::new(args), printed: Offsets::new(), interrupt }.run()
+    Reader {
+        args,
+        consumer,
+        membership,
+        finish,
+        printer: Printer::new(args),
+        printed: Offsets::new(),
+        interrupt,
+    }
+    .run()
 }
 
 fn check(args: &Args, from: Position, until: Option<Position>) -> Result<()> {
@@ -263,6 +273,7 @@ fn note(printed: &mut Offsets, args: &Args, message: &BorrowedMessage<'_>) {
 /// Whether the client library gets over the error by itself.
 fn is_passing(error: &KafkaError) -> bool {
     use RDKafkaErrorCode as Code;
-    let passing = [Code::BrokerTransportFailure, Code::AllBrokersDown, Code::OperationTimedOut, Code::PollExceeded];
+    let passing =
+        [Code::BrokerTransportFailure, Code::AllBrokersDown, Code::OperationTimedOut, Code::PollExceeded];
     matches!(error, KafkaError::MessageConsumption(code) if passing.contains(code))
 }

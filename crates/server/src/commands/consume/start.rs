@@ -9,7 +9,11 @@ use crate::client::cluster::Partition;
 use crate::client::offsets::{Offsets, Which, look_up};
 
 /// Looks up where `from` is in each of `partitions`.
-pub(crate) fn offsets(client: &BaseConsumer<Quiet>, partitions: &[Partition], from: Position) -> Result<Offsets> {
+pub(crate) fn offsets(
+    client: &BaseConsumer<Quiet>,
+    partitions: &[Partition],
+    from: Position,
+) -> Result<Offsets> {
     match from {
         Position::Beginning => look_up(client, partitions, Which::Earliest),
         Position::End => look_up(client, partitions, Which::Latest),

@@ -13,8 +13,7 @@ const NAME: &str = "disk sync";
 const WRITES: u64 = 200;
 const WRITE_BYTES: u64 = 4096;
 
-/// No disk that keeps what it was given is faster than this: the best have a cache that survives a power cut and take
-/// about twice as long.
+/// No disk that keeps what it was given is faster than this, not even one whose cache survives a power cut.
 const HONEST_MIN: Duration = Duration::from_micros(8);
 
 /// Slower than this, and a producer that waits for each record notices.

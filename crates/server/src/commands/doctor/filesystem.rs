@@ -23,7 +23,9 @@ pub(crate) fn kind(directory: &Path) -> Check {
     const NAME: &str = "filesystem";
     let magic = match rustix::fs::statfs(directory) {
         Ok(stat) => u32::try_from(stat.f_type).unwrap_or(0),
-        Err(error) => return Check::fail(NAME, format!("{}: {error}", directory.display()), "check the directory"),
+        Err(error) => {
+            return Check::fail(NAME, format!("{}: {error}", directory.display()), "check the directory");
+        }
     };
     let name = name(magic).map_or_else(|| format!("type {magic:#x}"), str::to_owned);
     let found = format!("{name} at {}", directory.display());
@@ -73,7 +75,9 @@ pub(crate) fn space(directory: &Path) -> Check {
     const NAME: &str = "free space";
     let stat = match rustix::fs::statvfs(directory) {
         Ok(stat) => stat,
-        Err(error) => return Check::fail(NAME, format!("{}: {error}", directory.display()), "check the directory"),
+        Err(error) => {
+            return Check::fail(NAME, format!("{}: {error}", directory.display()), "check the directory");
+        }
     };
     let (free, total) = (stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize);
     judge_space(NAME, free, total)
@@ -86,7 +90,11 @@ fn judge_space(name: &'static str, free: u64, total: u64) -> Check {
         return Check::fail(name, found, advice);
     }
     if free < SPACE_BYTES_GOOD && free < total / 10 {
-        return Check::warn(name, found, "free space, or set retention.ms or retention.bytes on large topics");
+        return Check::warn(
+            name,
+            found,
+            "free space, or set retention.ms or retention.bytes on large topics",
+        );
     }
     Check::ok(name, found)
 }

@@ -20,7 +20,8 @@ fn judge(current: u64, maximum: u64) -> Check {
     const NAME: &str = "open files";
     let text = |limit: u64| if limit == u64::MAX { "unlimited".to_owned() } else { limit.to_string() };
     let found = format!("limit {} (may be raised to {})", text(current), text(maximum));
-    let advice = "each client takes one; raise it with \"ulimit -n 65536\" or LimitNOFILE=65536 in a systemd unit";
+    let advice =
+        "each client takes one; raise it with \"ulimit -n 65536\" or LimitNOFILE=65536 in a systemd unit";
     match current {
         ..FILES_MIN => Check::fail(NAME, found, advice),
         FILES_MIN..FILES_GOOD => Check::warn(NAME, found, advice),

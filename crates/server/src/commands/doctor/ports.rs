@@ -20,7 +20,12 @@ pub(crate) fn checks() -> Vec<Check> {
     vec![kafka, http]
 }
 
-fn port(name: &'static str, port: u16, flag: &str, identify: impl Fn(&mut TcpStream) -> Result<String>) -> Check {
+fn port(
+    name: &'static str,
+    port: u16,
+    flag: &str,
+    identify: impl Fn(&mut TcpStream) -> Result<String>,
+) -> Check {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     if TcpListener::bind(address).is_ok() {
         return Check::ok(name, "free");

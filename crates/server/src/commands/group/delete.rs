@@ -34,7 +34,9 @@ pub(crate) struct Args {
 /// Checks that there is a way to be sure.
 pub(crate) fn check(args: &Args) -> Result<()> {
     if !args.yes && !args.dry_run && !std::io::stdin().is_terminal() {
-        return Err(usage("deleting cannot be undone, and there is no terminal to ask on; give --yes or --dry-run"));
+        return Err(usage(
+            "deleting cannot be undone, and there is no terminal to ask on; give --yes or --dry-run",
+        ));
     }
     Ok(())
 }
@@ -66,7 +68,9 @@ fn delete(connection: &Connection, args: &Args) -> Result<()> {
     for result in results.map_err(|error| explain(&error))? {
         match result {
             Ok(name) => output::line(format!("deleted group {name}"))?,
-            Err((name, code)) => failures.push(format!("cannot delete group \"{name}\": {}", code_text(code))),
+            Err((name, code)) => {
+                failures.push(format!("cannot delete group \"{name}\": {}", code_text(code)));
+            }
         }
     }
     if !failures.is_empty() {

@@ -95,14 +95,18 @@ pub(super) fn find(client: &BaseConsumer<Quiet>, name: &str) -> Result<Group> {
         return Ok(group);
     }
     let all = groups::list(client)?;
-    bail!("group \"{name}\" does not exist{}", nearest::hint(name, all.iter().map(|group| group.name.as_str())))
+    bail!(
+        "group \"{name}\" does not exist{}",
+        nearest::hint(name, all.iter().map(|group| group.name.as_str()))
+    )
 }
 
 /// Time lags in milliseconds: of partitions that are behind, as far as a record could be read.
 type Ages = std::collections::BTreeMap<Partition, i64>;
 
 fn ages(connection: &Connection, committed: &Offsets, end: &Offsets) -> Result<Ages> {
-    let behind = committed.iter().filter(|(partition, offset)| end.get(partition).is_some_and(|end| end > offset));
+    let behind =
+        committed.iter().filter(|(partition, offset)| end.get(partition).is_some_and(|end| end > offset));
     let behind: Offsets = behind.map(|(partition, offset)| (partition.clone(), *offset)).collect();
     let clock = Clock::system();
     let timestamps = lag::timestamps(connection, &behind, &clock)?;
@@ -155,7 +159,10 @@ fn print(description: &Description) -> Result<()> {
     ))?;
     let unknown = description.partitions.iter().filter(|row| row.lag.is_none()).count();
     if unknown > 0 {
-        output::line(format!("not counted: {} without a committed offset", plural(unknown as u64, "partition")))?;
+        output::line(format!(
+            "not counted: {} without a committed offset",
+            plural(unknown as u64, "partition")
+        ))?;
     }
     output::line("")?;
     table(&description.partitions).print()?;

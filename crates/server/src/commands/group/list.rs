@@ -40,8 +40,12 @@ pub(crate) fn run(connection: &Connection, args: &Args) -> Result<()> {
 }
 
 fn table(rows: &[Row]) -> Columns {
-    let headings =
-        [("group", Align::Left), ("state", Align::Left), ("members", Align::Right), ("strategy", Align::Left)];
+    let headings = [
+        ("group", Align::Left),
+        ("state", Align::Left),
+        ("members", Align::Right),
+        ("strategy", Align::Left),
+    ];
     let mut table = Columns::new(&headings);
     for row in rows {
         table.row([row.group.clone(), row.state.clone(), row.members.to_string(), row.strategy.clone()]);

@@ -81,7 +81,8 @@ fn choose(all: &[Partition], committed: &Offsets, args: &Args) -> Result<Vec<Par
     for text in &args.topics {
         let (topic, number) = parse_topic(text)?;
         let before = chosen.len();
-        chosen.extend(all.iter().filter(|p| p.topic == topic && number.is_none_or(|n| n == p.number)).cloned());
+        chosen
+            .extend(all.iter().filter(|p| p.topic == topic && number.is_none_or(|n| n == p.number)).cloned());
         if chosen.len() == before {
             bail!("\"{text}\" does not exist; see \"annals topic list\"");
         }
@@ -133,10 +134,13 @@ fn print(args: &Args, committed: &Offsets, targets: &Offsets) -> Result<()> {
     }
     table(&rows).print()?;
     output::line("")?;
-    let changed = plural(rows.iter().filter(|row| row.from_offset != Some(row.to_offset)).count() as u64, "offset");
+    let changed =
+        plural(rows.iter().filter(|row| row.from_offset != Some(row.to_offset)).count() as u64, "offset");
     match args.execute {
         true => output::line(format!("moved {changed} of group {}", args.group)),
-        false => output::line(format!("would move {changed} of group {}; add --execute to do it", args.group)),
+        false => {
+            output::line(format!("would move {changed} of group {}; add --execute to do it", args.group))
+        }
     }
 }
 

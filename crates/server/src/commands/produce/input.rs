@@ -69,7 +69,9 @@ impl Lines {
             bail!("line {} is longer than {}", self.number + 1, crate::human::bytes(LINE_BYTES_MAX as u64));
         }
         match self.receive(on_wait) {
-            Some(chunk) => self.buffer.extend(chunk.with_context(|| format!("cannot read line {}", self.number + 1))?),
+            Some(chunk) => {
+                self.buffer.extend(chunk.with_context(|| format!("cannot read line {}", self.number + 1))?);
+            }
             None => self.ended = true,
         }
         Ok(moved)
@@ -79,9 +81,8 @@ impl Lines {
         loop {
             match self.chunks.recv_timeout(TURN) {
                 Ok(chunk) => return Some(chunk),
-                Err(RecvTimeoutError::Disconnected) => return None,
                 Err(RecvTimeoutError::Timeout) if on_wait() => {}
-                Err(RecvTimeoutError::Timeout) => return None,
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
             }
         }
     }

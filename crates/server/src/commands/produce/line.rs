@@ -149,8 +149,11 @@ mod tests {
 
     #[test]
     fn the_first_separator_ends_the_key() {
-        let options =
-            LineArgs { key_separator: Some(":".into()), null_value: Some("NULL".into()), ..LineArgs::default() };
+        let options = LineArgs {
+            key_separator: Some(":".into()),
+            null_value: Some("NULL".into()),
+            ..LineArgs::default()
+        };
         assert_eq!(key_and_value("k:v:w", &options), Ok((Some("k".into()), Some("v:w".into()))));
         assert_eq!(key_and_value("k:NULL", &options), Ok((Some("k".into()), None)));
         assert_eq!(key_and_value(":v", &options), Ok((Some(String::new()), Some("v".into()))));
@@ -170,7 +173,10 @@ mod tests {
     #[test]
     fn json_lines_are_objects_with_a_key_inside() {
         let line = r#"{"customer":{"id":"c7"},"n":12}"#;
-        assert_eq!(key_and_value(line, &json(Some("customer.id"))), Ok((Some("c7".into()), Some(line.into()))));
+        assert_eq!(
+            key_and_value(line, &json(Some("customer.id"))),
+            Ok((Some("c7".into()), Some(line.into())))
+        );
         assert_eq!(key_and_value(line, &json(Some("n"))), Ok((Some("12".into()), Some(line.into()))));
         assert!(key_and_value(line, &json(Some("customer.name"))).unwrap_err().contains("customer.name"));
         assert!(key_and_value("[1]", &json(None)).unwrap_err().contains("an array"));

@@ -172,7 +172,9 @@ fn producer_config(connection: &Connection, args: &Args) -> rdkafka::ClientConfi
 impl line::LineArgs {
     fn check(&self) -> Result<()> {
         if self.json && self.key_separator.is_some() {
-            return Err(usage("--json takes the whole line as the value; use --key-field instead of --key-separator"));
+            return Err(usage(
+                "--json takes the whole line as the value; use --key-field instead of --key-separator",
+            ));
         }
         Ok(())
     }

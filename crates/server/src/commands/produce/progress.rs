@@ -56,7 +56,12 @@ impl fmt::Display for Totals<'_> {
         let (records_rate, bytes_rate) = (records as f64 / seconds, bytes as f64 / seconds);
         write!(f, "{} acknowledged ({})", human::plural(records, "record"), human::bytes(bytes))?;
         write!(f, " in {}", human::duration(self.elapsed))?;
-        write!(f, ", {} records/s, {}/s", human::count(records_rate as u64), human::bytes(bytes_rate as u64))?;
+        write!(
+            f,
+            ", {} records/s, {}/s",
+            human::count(records_rate as u64),
+            human::bytes(bytes_rate as u64)
+        )?;
         if self.skipped > 0 {
             write!(f, "; {} skipped", human::plural(self.skipped, "invalid line"))?;
         }

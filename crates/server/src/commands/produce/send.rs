@@ -69,7 +69,7 @@ impl Sender<'_> {
             let Some(text) = lines.next(turn)? else { return Ok(()) };
             match line::parse(text, &self.args.lines) {
                 Ok(line) => {
-                    self.send(line).with_context(|| format!("line {number}"))?;
+                    self.send(&line).with_context(|| format!("line {number}"))?;
                     tally.sent += 1;
                 }
                 Err(reason) => skip_or_fail(self.args, tally, number, &reason)?,
@@ -80,12 +80,12 @@ impl Sender<'_> {
         }
     }
 
-    fn send(&self, line: Line<'_>) -> Result<()> {
+    fn send(&self, line: &Line<'_>) -> Result<()> {
         let outgoing = Outgoing {
             key: line.key.as_deref(),
             value: line.value,
             partition: self.args.partition,
-            headers: self.headers(&line)?,
+            headers: self.headers(line)?,
         };
         delivery::send(&self.producer, &self.args.topic, outgoing)
     }

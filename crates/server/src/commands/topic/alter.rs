@@ -64,7 +64,9 @@ pub(crate) fn run(connection: &Connection, args: &Args) -> Result<()> {
 fn add_partitions(admin: &AdminClient<Quiet>, args: &Args, now: usize, wanted: usize) -> Result<()> {
     let topic = &args.topic;
     if wanted < now {
-        bail!("topic \"{topic}\" has {now} partitions, which cannot become {wanted}: partitions are never removed");
+        bail!(
+            "topic \"{topic}\" has {now} partitions, which cannot become {wanted}: partitions are never removed"
+        );
     }
     if wanted == now {
         return output::line(format!("topic {topic} has {now} partitions already"));
@@ -72,9 +74,14 @@ fn add_partitions(admin: &AdminClient<Quiet>, args: &Args, now: usize, wanted: u
     let request = [NewPartitions::new(topic, wanted)];
     let results = wait(admin.create_partitions(&request, &admin_options(args.dry_run)))?;
     for result in results.map_err(|error| explain(&error))? {
-        result.map_err(|(_, code)| anyhow::anyhow!("cannot add partitions to \"{topic}\": {}", code_text(code)))?;
+        result.map_err(|(_, code)| {
+            anyhow::anyhow!("cannot add partitions to \"{topic}\": {}", code_text(code))
+        })?;
     }
-    output::line(format!("{} topic {topic} from {now} to {wanted} partitions", verb(args, "grew", "would grow")))
+    output::line(format!(
+        "{} topic {topic} from {now} to {wanted} partitions",
+        verb(args, "grew", "would grow")
+    ))
 }
 
 /// Sets and unsets configs. The client library knows only the request that replaces all of them, so those that stay are

@@ -48,7 +48,9 @@ const KNOWN: &[&str] = &[
 /// A config as `NAME=VALUE`.
 pub(crate) fn parse_pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
-        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.trim().to_owned())),
+        Some((name, value)) if !name.trim().is_empty() => {
+            Ok((name.trim().to_owned(), value.trim().to_owned()))
+        }
         _ => Err(format!("\"{text}\" is not a config; write retention.ms=3600000")),
     }
 }
@@ -62,7 +64,9 @@ pub(crate) fn is_known(name: &str) -> bool {
 pub(crate) fn refusal<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let unknown = names.into_iter().find(|name| !is_known(name));
     match unknown {
-        Some(name) => format!("\"{name}\" is not a topic config{}", nearest::hint(name, KNOWN.iter().copied())),
+        Some(name) => {
+            format!("\"{name}\" is not a topic config{}", nearest::hint(name, KNOWN.iter().copied()))
+        }
         None => "the broker refused a value; see \"annals topic describe --all-configs\"".to_owned(),
     }
 }

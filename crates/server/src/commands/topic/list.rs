@@ -64,8 +64,12 @@ fn row(topic: &Topic, start: &Offsets, end: &Offsets) -> Row {
 }
 
 fn table(rows: &[Row]) -> Columns {
-    let headings =
-        [("topic", Align::Left), ("partitions", Align::Right), ("replicas", Align::Right), ("records", Align::Right)];
+    let headings = [
+        ("topic", Align::Left),
+        ("partitions", Align::Right),
+        ("replicas", Align::Right),
+        ("records", Align::Right),
+    ];
     let mut table = Columns::new(&headings);
     for row in rows {
         let records = human::count(row.records.unsigned_abs());
