@@ -95,7 +95,9 @@ fn cargo_deny(workspace: &Workspace) -> Result<PathBuf> {
         println!("\ninstalling cargo-deny {CARGO_DENY} into {} (about three minutes)", tools.display());
         let mut install = Command::new(shell::cargo());
         install.args(["install", "cargo-deny", "--locked", "--version", CARGO_DENY, "--root"]).arg(&tools);
-        shell::run(install.env("CARGO_TARGET_DIR", tools.join("build")))?;
+        let build = tools.join("build");
+        shell::run(install.env("CARGO_TARGET_DIR", &build))?;
+        std::fs::remove_dir_all(build)?;
     }
     if !program.exists() {
         bail!("cargo install left no {}", program.display());
