@@ -64,10 +64,10 @@ impl TailCache {
 }
 
 fn slice_of(place: Place, chunk: &Bytes, wanted: Place, len: usize) -> Option<Bytes> {
-    let from = usize::try_from(wanted.1 - place.1).ok()?;
-    if place.0 != wanted.0 || from >= chunk.len() {
+    if place.0 != wanted.0 {
         return None;
     }
+    let from = usize::try_from(wanted.1 - place.1).ok().filter(|&from| from < chunk.len())?;
     Some(chunk.slice(from..chunk.len().min(from + len)))
 }
 

@@ -37,11 +37,17 @@ const FORMAT_FILE: &str = "FORMAT";
 /// Writes that the commit thread may lag behind the writer.
 const COMMIT_LAG: usize = 4;
 
-/// The one log: cheap to clone, shared by everybody.
+/// The one log: cheap to clone, shared by everybody. Dropping the last clone closes it.
 #[derive(Clone)]
 pub struct Journal {
     pub(crate) shared: Arc<Shared>,
-    threads: Arc<Mutex<Option<Threads>>>,
+    running: Arc<Running>,
+}
+
+/// The threads of a journal, ended when the last handle goes.
+struct Running {
+    shared: Arc<Shared>,
+    threads: Mutex<Option<Threads>>,
 }
 
 struct Threads {
@@ -76,8 +82,8 @@ impl Journal {
         let recovered = recover(files.as_ref(), true)?;
         let (last, next_segment) = (recovered.last, recovered.next_segment);
         let shared = Arc::new(Shared::new(options.bounded(), clock, files, observer, next_segment, last));
-        let journal = Self { shared, threads: Arc::default() };
-        Ok(journal.adopt(recovered))
+        let running = Arc::new(Running { shared: Arc::clone(&shared), threads: Mutex::default() });
+        Ok(Self { shared, running }.adopt(recovered))
     }
 
     fn adopt(self, recovered: Recovered) -> Opened {
@@ -195,6 +201,17 @@ impl Journal {
     /// Writes and syncs what was submitted, seals the active segment and ends the threads. Appends fail from now on,
     /// reads go on. Blocks until done.
     pub fn close(&self) {
+        self.running.end();
+    }
+
+    fn stopped_error(&self) -> AppendError {
+        let reason = self.stopped().unwrap_or_else(|| "it was closed".to_owned());
+        AppendError::Stopped { reason }
+    }
+}
+
+impl Running {
+    fn end(&self) {
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(threads) = threads else { return };
         self.shared.queue.close();
@@ -208,10 +225,11 @@ impl Journal {
         self.shared.memory.close();
         self.shared.space.wake();
     }
+}
 
-    fn stopped_error(&self) -> AppendError {
-        let reason = self.stopped().unwrap_or_else(|| "it was closed".to_owned());
-        AppendError::Stopped { reason }
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -254,7 +272,7 @@ impl Opened {
             spare: thread("journal-spare", move || spare::run(&for_spare))?,
             upkeep: thread("journal-upkeep", move || upkeep::run(&for_upkeep))?,
         };
-        *self.journal.threads.lock().unwrap_or_else(PoisonError::into_inner) = Some(threads);
+        *self.journal.running.threads.lock().unwrap_or_else(PoisonError::into_inner) = Some(threads);
         Ok(self.journal)
     }
 }

@@ -10,8 +10,9 @@ use crate::id::LogId;
 use crate::index::Extent;
 use crate::index::row::Row;
 use crate::read::EntryRead;
-use crate::segment::Segment;
 use crate::segment::footer::FooterError;
+use crate::segment::scan::{Item, Scanner};
+use crate::segment::{DATA_START, Segment};
 use crate::shared::Shared;
 
 /// The longest piece that is read from disk at once.
@@ -21,23 +22,19 @@ const PIECE_LEN_MAX: u64 = 1 << 20;
 pub(crate) type Planned = (Arc<Segment>, Row);
 
 impl Shared {
-    /// The rows of an extent; from its footer if they are not in memory.
+    /// The rows of an extent. If its footer turns out to be damaged they are found again by reading the frames.
     pub(crate) fn rows(&self, log: LogId, extent: &Extent) -> Result<Arc<[Row]>, ReadError> {
-        self.index.rows.rows(log, extent).map_err(|error| match error {
-            FooterError::Io(error) => io_error(&extent.segment, error),
-            FooterError::Missing | FooterError::Damaged => {
-                let damage = Damage {
-                    file: extent.segment.name.to_string(),
-                    bytes: extent.segment.data_end()..extent.segment.data_end(),
-                    log: Some(log),
-                    offsets: Some(extent.first..extent.end),
-                    what: "the footer index is damaged; restart to build it again".to_owned(),
-                    data_lost: false,
-                };
-                self.report(damage.clone());
-                ReadError::Damaged(damage)
+        match self.index.rows.rows(log, extent) {
+            Ok(rows) => Ok(rows),
+            Err(FooterError::Io(error)) => Err(io_error(&extent.segment, error)),
+            Err(FooterError::Missing | FooterError::Damaged) => {
+                self.report(footer_damage(log, extent));
+                let rows = scan_rows(&extent.segment, log).map_err(|error| io_error(&extent.segment, error))?;
+                let rows: Arc<[Row]> = rows.into();
+                self.index.rows.insert(log, extent, Arc::clone(&rows));
+                Ok(rows)
             }
-        })
+        }
     }
 
     /// Reads neighbouring entries as one piece.
@@ -75,6 +72,29 @@ impl Shared {
         };
         self.report(damage.clone());
         ReadError::Damaged(damage)
+    }
+}
+
+/// The rows of a log in a sealed segment, from its frames alone.
+fn scan_rows(segment: &Segment, log: LogId) -> std::io::Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    let mut scanner = Scanner::new(segment.file.as_ref(), segment.salt, DATA_START, segment.data_end());
+    while let Some(item) = scanner.next()? {
+        let Item::Frame(frame) = item else { continue };
+        let of_log = frame.payloads().filter(|(entry, _)| entry.log == log && entry.kind == EntryKind::Data);
+        rows.extend(of_log.map(|(entry, position)| Row::new(entry, position)));
+    }
+    Ok(rows)
+}
+
+fn footer_damage(log: LogId, extent: &Extent) -> Damage {
+    Damage {
+        file: extent.segment.name.to_string(),
+        bytes: extent.segment.data_end()..extent.segment.data_end(),
+        log: Some(log),
+        offsets: Some(extent.first..extent.end),
+        what: "the footer index is damaged; entries were found by reading the frames".to_owned(),
+        data_lost: false,
     }
 }
 

@@ -42,7 +42,7 @@ impl RowCache {
             return Ok(rows);
         }
         let rows: Arc<[Row]> = place.read_rows(extent.segment.file.as_ref(), row)?.into();
-        self.insert(key, Arc::clone(&rows));
+        self.insert(log, extent, Arc::clone(&rows));
         Ok(rows)
     }
 
@@ -57,7 +57,9 @@ impl RowCache {
         Some(Arc::clone(rows))
     }
 
-    fn insert(&self, key: Key, rows: Arc<[Row]>) {
+    /// Keeps the rows of an extent.
+    pub(crate) fn insert(&self, log: LogId, extent: &Extent, rows: Arc<[Row]>) {
+        let key = (extent.segment.name, log);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.tick += 1;
         let tick = state.tick;

@@ -47,6 +47,11 @@ pub(crate) struct Writer {
     pub(crate) durable: Sequence,
     pub(crate) active: Option<Active>,
     packer: Packer,
+    /// Groups taken from the queue, not yet packed. Here and not in a local, so that after a fault they are failed only
+    /// once the reason is known.
+    waiting: VecDeque<Pending>,
+    /// Groups that are packed, not yet handed on.
+    batch: Vec<Packed>,
     /// When the oldest write that is not synced was made.
     unsynced_since: Option<Duration>,
     marked: bool,
@@ -94,6 +99,8 @@ impl Writer {
             durable: last,
             active: None,
             packer: Packer::new(),
+            waiting: VecDeque::new(),
+            batch: Vec::new(),
             unsynced_since: None,
             marked: true,
         }
@@ -109,7 +116,10 @@ impl Writer {
     fn serve(&mut self) -> Result<(), Fault> {
         loop {
             match self.shared.queue.take(Some(self.patience())) {
-                Taken::Groups(groups) => self.write_all(groups)?,
+                Taken::Groups(groups) => {
+                    self.waiting = groups;
+                    self.write_waiting()?;
+                }
                 Taken::Nothing => self.idle()?,
                 Taken::Roll if self.shared.space.may_roll_early() => self.close_active()?,
                 Taken::Roll => {}
@@ -127,39 +137,40 @@ impl Writer {
         }
     }
 
-    fn write_all(&mut self, mut groups: VecDeque<Pending>) -> Result<(), Fault> {
-        while !groups.is_empty() {
-            let batch = self.pack(&mut groups)?;
-            self.write(batch)?;
+    fn write_waiting(&mut self) -> Result<(), Fault> {
+        while !self.waiting.is_empty() {
+            self.pack()?;
+            self.write()?;
         }
         Ok(())
     }
 
     /// Packs groups up to the largest write or the end of the segment.
-    fn pack(&mut self, groups: &mut VecDeque<Pending>) -> Result<Vec<Packed>, Fault> {
-        let first = groups.front().map_or(0, |pending| pending.reservation);
+    fn pack(&mut self) -> Result<(), Fault> {
+        let first = self.waiting.front().map_or(0, |pending| pending.reservation);
         if self.active.as_ref().is_none_or(|active| !active.fits(first)) {
             self.roll()?;
         }
-        let mut batch = Vec::new();
+        let room = self.active.as_ref().map_or(0, Active::left).saturating_sub(BLOCK_LEN as u64);
+        let limit = usize::try_from(room).unwrap_or(usize::MAX);
         let now_ms = self.shared.clock.now_ms();
-        while let Some(pending) = groups.front() {
-            let len = padded(pending.group.stored_len() as u64) as usize;
-            let room = self.active.as_ref().map_or(0, Active::left).saturating_sub(BLOCK_LEN as u64);
-            let full = self.packer.len() + len > self.shared.options.write_bytes_max && !batch.is_empty();
-            if full || (self.packer.len() + len) as u64 > room {
+        while let Some(pending) = self.waiting.pop_front() {
+            let len = self.packer.len() + padded(pending.group.stored_len() as u64) as usize;
+            let full = len > self.shared.options.write_bytes_max && !self.batch.is_empty();
+            if full || len > limit {
+                self.waiting.push_front(pending);
                 break;
             }
-            if let Some(pending) = groups.pop_front() {
-                batch.push(self.pack_group(pending, now_ms)?);
-            }
+            self.pack_group(pending, now_ms)?;
         }
-        Ok(batch)
+        Ok(())
     }
 
-    fn pack_group(&mut self, pending: Pending, now_ms: i64) -> Result<Packed, Fault> {
-        for entry in &pending.group.entries {
-            self.check_offset(&entry.header)?;
+    fn pack_group(&mut self, pending: Pending, now_ms: i64) -> Result<(), Fault> {
+        let checked = pending.group.entries.iter().try_for_each(|entry| self.check_offset(&entry.header));
+        if let Err(fault) = checked {
+            self.waiting.push_front(pending);
+            return Err(fault);
         }
         self.written = self.written.next();
         let position = self.next_position();
@@ -182,7 +193,9 @@ impl Writer {
             self.packer.put(entry.payload.body());
         }
         self.packer.align_frame();
-        Ok(Packed { pending, sequence: self.written, payloads_at: position + header.table_end() as u64 })
+        let payloads_at = position + header.table_end() as u64;
+        self.batch.push(Packed { pending, sequence: self.written, payloads_at });
+        Ok(())
     }
 
     fn check_offset(&mut self, header: &EntryHeader) -> Result<(), Fault> {
@@ -200,7 +213,7 @@ impl Writer {
     }
 
     /// Writes what is packed and, unless every group of it can wait, syncs.
-    fn write(&mut self, batch: Vec<Packed>) -> Result<(), Fault> {
+    fn write(&mut self) -> Result<(), Fault> {
         if self.packer.is_empty() {
             return Ok(());
         }
@@ -209,13 +222,13 @@ impl Writer {
         self.marked = false;
         let default = self.shared.options.durability;
         let durability = |packed: &Packed| packed.pending.group.durability.unwrap_or(default);
-        if batch.iter().any(|packed| durability(packed) == Durability::Sync) {
-            self.sync(bytes, batch.len())?;
+        if self.batch.iter().any(|packed| durability(packed) == Durability::Sync) {
+            self.sync(bytes, self.batch.len())?;
         } else {
             let now = self.now();
             self.unsynced_since.get_or_insert(now);
         }
-        self.commit(batch, chunks)
+        self.commit(chunks)
     }
 
     /// Writes the packed bytes at the end of the active segment.
@@ -247,8 +260,9 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, groups: Vec<Packed>, chunks: Vec<(u64, bytes::Bytes)>) -> Result<(), Fault> {
+    fn commit(&mut self, chunks: Vec<(u64, bytes::Bytes)>) -> Result<(), Fault> {
         let Some(active) = &self.active else { return Ok(()) };
+        let groups = std::mem::take(&mut self.batch);
         let used: u64 = chunks.iter().map(|(_, chunk)| chunk.len() as u64).sum();
         self.shared.space.written(groups.iter().map(|group| group.pending.reservation).sum(), used);
         self.shared.upkeep.writer_wrote(used);

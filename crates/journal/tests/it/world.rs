@@ -9,7 +9,7 @@ use annals_journal::{
 };
 
 /// Options that make a few kilobytes look like a lot.
-pub fn small() -> Options {
+pub(crate) fn small() -> Options {
     Options {
         segment_bytes: 1 << 20,
         tail_cache_bytes: 64 << 10,
@@ -19,41 +19,41 @@ pub fn small() -> Options {
     }
 }
 
-pub fn open(files: &FaultFiles) -> Opened {
+pub(crate) fn open(files: &FaultFiles) -> Opened {
     open_with(files, small())
 }
 
-pub fn open_with(files: &FaultFiles, options: Options) -> Opened {
+pub(crate) fn open_with(files: &FaultFiles, options: Options) -> Opened {
     Journal::open(options, Arc::new(files.clone()), Clock::system(), Arc::new(Idle)).expect("opens")
 }
 
-pub fn start(files: &FaultFiles) -> Journal {
+pub(crate) fn start(files: &FaultFiles) -> Journal {
     open(files).start(Arc::new(Idle)).expect("starts")
 }
 
-pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
-pub fn append(journal: &Journal, group: Group) -> Result<Sequence, AppendError> {
+pub(crate) fn append(journal: &Journal, group: Group) -> Result<Sequence, AppendError> {
     block_on(journal.append(group))
 }
 
 /// The payload that belongs at an offset: long enough to notice mixing.
-pub fn payload(log: LogId, offset: u64, len: usize) -> Payload {
+pub(crate) fn payload(log: LogId, offset: u64, len: usize) -> Payload {
     let mut bytes = format!("{}/{offset}/", log.0).into_bytes();
     bytes.resize(len.max(bytes.len()), b'.');
     Payload::new(bytes.into())
 }
 
-pub fn one(log: u64, offset: u64, len: usize) -> Group {
+pub(crate) fn one(log: u64, offset: u64, len: usize) -> Group {
     let mut group = Group::new();
     group.push(LogId(log), offset, 1, offset as i64, payload(LogId(log), offset, len));
     group
 }
 
 /// Every entry of a log, read one by one and checked to be what belongs there.
-pub fn read_all(journal: &Journal, log: u64) -> Vec<u64> {
+pub(crate) fn read_all(journal: &Journal, log: u64) -> Vec<u64> {
     let Some(facts) = journal.log(LogId(log)) else { return Vec::new() };
     let mut offsets = Vec::new();
     let mut next = facts.offsets.start;
