@@ -31,7 +31,7 @@ fn sample(i: usize) -> Sample {
     let headers = [("trace", Some(i.to_string().into_bytes())), ("trace", None), ("ünï", Some(vec![]))];
     Sample {
         timestamp: NOW + 10 * i as i64 - if i == 4 { 1000 } else { 0 },
-        key: (i % 5 != 0).then(|| format!("key-{i}").into_bytes()),
+        key: (!i.is_multiple_of(5)).then(|| format!("key-{i}").into_bytes()),
         value: (i % 7 != 3).then(|| format!("value-{i};").repeat(8).into_bytes()),
         headers: if i.is_multiple_of(3) { headers.to_vec() } else { vec![] },
     }
@@ -140,6 +140,13 @@ fn a_topic_with_its_own_compression_stores_the_same_records() {
             assert_is_sample(&read_all(&Batch::parse(batch.encode()).unwrap()));
         }
     }
+}
+
+#[test]
+fn lz4_frames_are_of_the_kind_that_java_reads() {
+    let frame = annals_topics::batch::compress(Compression::Lz4.into(), &[7; 200_000]).unwrap();
+    // Flags of the LZ4 frame format: version 1 in the high two bits, then "blocks are independent".
+    assert_eq!(frame[4] & 0b1110_0000, 0b0110_0000);
 }
 
 #[test]

@@ -193,6 +193,28 @@ fn producers_are_bounded_even_when_all_came_at_once() {
     assert_eq!(Partition::restore(&partition.snapshot()), Ok(partition));
 }
 
+/// Version 1, written by hand from the description in `partition/snapshot.rs`. Kept for good.
+#[test]
+fn a_snapshot_of_version_1_is_read_and_written() {
+    let mut partition = Partition::starting_at(2);
+    store(&mut partition, sent(0x0a0b, 3, 7, 2)).unwrap();
+    let number = |number: i64| number.to_be_bytes().to_vec();
+    let bytes = partition.applied_bytes() as i64;
+    let fields = [vec![1], number(2), number(4), number(bytes), number(2), number(NOW + 1), vec![0, 0, 0, 1]];
+    let producer = [
+        number(0x0a0b),
+        number(NOW),
+        vec![1, 0, 3, 0, 0, 0, 7, 0, 0, 0, 8],
+        number(2),
+        number(3),
+        number(NOW + 1),
+    ];
+    let mut snapshot = [fields.concat(), producer.concat()].concat();
+    snapshot.extend(crc32c::crc32c(&snapshot).to_be_bytes());
+    assert_eq!(partition.snapshot(), snapshot);
+    assert_eq!(Partition::restore(&snapshot), Ok(partition));
+}
+
 #[test]
 fn trimming() {
     let mut partition = Partition::default();

@@ -9,8 +9,10 @@
 //! topic that compresses anew. Elsewhere ([`RecordCheck::WhenNeeded`]) a compressed payload is stored as it came. Its
 //! checksum was verified, so what is inside is exactly what the producer wrote; if the producer wrote nonsense, its
 //! consumers meet the same bytes and fail on that batch, and an operator moves them past it or deletes up to it.
-//! [`RecordCheck::Always`] refuses such a batch at the door, as Kafka does, at the price of expanding everything
-//! (roughly a second of processor time for each GB with LZ4, several with gzip).
+//! [`RecordCheck::Always`] refuses such a batch at the door, as Kafka does, at the price of expanding everything: for
+//! each GB of records some 0.4 s of processor time with snappy, 0.5 s with zstd, 0.8 s with LZ4 and 2.5 s with gzip,
+//! where storing as it comes takes 0.02 s. Walking uncompressed records of 100 bytes, checksum included, takes 0.25 s
+//! for each GB. (Example `batch_speed`, one core of a rented server; the records compress to about half.)
 //!
 //! A producer whose header states a wrong largest timestamp is corrected, as in Kafka, since retention and lookups by
 //! time rely on that field.
