@@ -49,7 +49,7 @@ impl Shop {
         let (kind, data) = match self.pick(4) {
             0 => {
                 let (product, cents) = PRODUCTS[self.pick(PRODUCTS.len())];
-                ("ItemAddedToCart", json!({"customer": customer, "product": product, "price_cents": cents}))
+                ("CartItemAdded", json!({"customer": customer, "product": product, "price_cents": cents}))
             }
             _ => ("PageViewed", json!({"customer": customer, "page": PAGES[self.pick(PAGES.len())]})),
         };
