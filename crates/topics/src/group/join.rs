@@ -240,6 +240,8 @@ impl Group {
             joined.members.clear();
         }
         self.answer_join_of(&rejoin.new_id, |_| Ok(joined), turn.out);
+        // Its session may have run out, excused, while the journal was slow.
+        self.refresh_session(&rejoin.new_id, turn.now);
     }
 
     /// The new id could not be stored: the member is what it was.
@@ -255,5 +257,8 @@ impl Group {
         }
         self.replace_static(&rejoin.new_id, &rejoin.old_id, turn.out);
         self.refresh_session(&rejoin.old_id, turn.now);
+        // A later write that is still on its way may hold the new id and succeed: the last word must be this one.
+        let image = self.image(None);
+        self.store(&image, Then::Nothing, turn.out);
     }
 }

@@ -10,8 +10,8 @@ use super::{GROUP, World, protocol, request};
 use crate::group::record::GroupImage;
 use crate::group::state::Group;
 use crate::group::{
-    Caller, CommitRequest, HeartbeatError, JoinError, JoinRequest, Joined, Leaver, Options, Protocol,
-    Response, State, SyncError, SyncRequest, Waiter, WriteError,
+    Caller, CommitRequest, HeartbeatError, JoinError, JoinRequest, Joined, JoinedMember, Leaver, Options,
+    Protocol, Response, State, SyncError, SyncRequest, Waiter, WriteError,
 };
 use crate::offsets::{PartitionCommit, RecordKey, TopicCommit};
 
@@ -79,6 +79,8 @@ struct Play {
     protocols: BTreeMap<i32, Option<std::sync::Arc<str>>>,
     /// Members that were told that they lead a generation and have to assign.
     leaders: BTreeMap<i32, BTreeSet<String>>,
+    /// Since a write has failed, memory may be ahead of the log until a generation is stored.
+    failed_in: Option<i32>,
 }
 
 impl Play {
@@ -95,6 +97,7 @@ impl Play {
             clients: (0..CLIENTS.len()).map(client).collect(),
             protocols: BTreeMap::new(),
             leaders: BTreeMap::new(),
+            failed_in: None,
         }
     }
 
@@ -121,6 +124,7 @@ impl Play {
                 self.world.fails = Some(WriteError::Unavailable);
                 self.world.write_one();
                 self.world.fails = None;
+                self.failed_in = self.world.groups.groups.get(GROUP).map(|group| group.generation);
             }
             Step::Restart => self.restart(),
         }
@@ -183,15 +187,16 @@ impl Play {
     fn sync(&mut self, client: usize, joined: Box<Joined>) {
         let is_leader = joined.leader == joined.member_id && !joined.skip_assignment;
         let members = if is_leader { joined.members.as_slice() } else { &[] };
-        let assign = |id: &str| Bytes::from(format!("{}:{id}", joined.generation));
+        // To the instance where there is one: a static member that comes back keeps what its predecessor was given.
+        let assign = |member: &JoinedMember| {
+            let owner = member.instance_id.as_ref().unwrap_or(&member.member_id);
+            Bytes::from(format!("{}:{owner}", joined.generation))
+        };
         let request = SyncRequest {
             caller: self.caller(client, &joined),
             protocol_type: Some("consumer"),
             protocol: joined.protocol.as_deref(),
-            assignments: members
-                .iter()
-                .map(|member| (&*member.member_id, assign(&member.member_id)))
-                .collect(),
+            assignments: members.iter().map(|member| (&*member.member_id, assign(member))).collect(),
         };
         let waiter = self.world.waiter();
         let output = self.world.groups.sync(&request, waiter, self.world.now());
@@ -253,6 +258,7 @@ impl Play {
         self.world.restart();
         self.protocols.clear();
         self.leaders.clear();
+        self.failed_in = None;
         for client in &mut self.clients {
             if matches!(client.stage, Stage::Joining(_) | Stage::Syncing(..)) {
                 client.stage = Stage::Out;
@@ -276,7 +282,8 @@ impl Play {
         let Some(group) = self.world.groups.groups.get(GROUP) else { return };
         check_bookkeeping(group);
         assert!(group.wake_at == group.registered);
-        if group.state == State::Stable && self.world.in_flight.is_empty() {
+        let is_certain = self.world.in_flight.is_empty() && self.failed_in != Some(group.generation);
+        if group.state == State::Stable && is_certain {
             assert_eq!(self.stored().unwrap(), group.image(None), "what is stored is what is used");
         }
     }
@@ -303,7 +310,8 @@ impl Play {
         for client in &self.clients {
             let Stage::In(joined, assignment) = &client.stage else { panic!("{client:?} is stuck") };
             generations.insert(joined.generation);
-            assert_eq!(*assignment, format!("{}:{}", joined.generation, joined.member_id));
+            let owner = CLIENTS[client.number].0.unwrap_or(&joined.member_id);
+            assert_eq!(*assignment, format!("{}:{owner}", joined.generation));
         }
         assert_eq!(generations.len(), 1);
         self.nobody_waits();
@@ -358,8 +366,6 @@ fn check_bookkeeping(group: &Group) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
-
     #[test]
     fn whatever_happens_the_group_becomes_stable(
         steps in prop::collection::vec(any_step(), 0..250),

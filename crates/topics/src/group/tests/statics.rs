@@ -90,6 +90,37 @@ fn a_new_id_that_cannot_be_stored_is_taken_back() {
 }
 
 #[test]
+fn a_new_id_that_is_taken_back_does_not_come_back_by_a_later_write() {
+    let mut world = World::new();
+    let (_, old) = two_statics(&mut world);
+    world.is_slow = true;
+    let failing = world.send_join(&static_request("", "j"));
+    let leader = world.send_join(&static_request("", "i"));
+    world.fails = Some(WriteError::Unavailable);
+    world.write_one();
+    world.fails = None;
+    while world.write_one() {}
+    assert!(world.join_answer(failing).unwrap().is_err() && world.join_answer(leader).unwrap().is_ok());
+    world.restart();
+    assert_eq!(world.groups.heartbeat(caller(&old, "j"), world.now()), Ok(()));
+}
+
+#[test]
+fn a_member_whose_new_id_took_long_to_store_still_times_out_later() {
+    let mut world = World::new();
+    let first = world.join(&static_request("", "i")).unwrap();
+    world.sync(&first, &[]).unwrap();
+    world.is_slow = true;
+    let waiting = world.send_join(&static_request("", "i"));
+    world.advance_secs(30);
+    world.is_slow = false;
+    world.write_one();
+    assert!(world.join_answer(waiting).unwrap().is_ok(), "it is not to blame for a slow journal");
+    world.advance_secs(10);
+    assert_eq!(world.state(), State::Empty);
+}
+
+#[test]
 fn a_rebalance_meanwhile_keeps_the_returning_member_waiting() {
     let mut world = World::new();
     let (leader, _) = two_statics(&mut world);
