@@ -87,6 +87,25 @@ fn records_without_keys_go_and_those_beyond_the_map_stay() {
 }
 
 #[test]
+fn a_map_that_fills_up_within_a_batch_covers_it_up_to_there() {
+    let names: Vec<_> = (0..60).map(|i| format!("key-{i}")).collect();
+    let mut records: Vec<_> = names.iter().map(|name| (name.as_str(), Some("1"))).collect();
+    records[0] = ("key-1", None);
+    records[58] = ("", Some("no key"));
+    let first = batch(0, &records);
+    let mut map = OffsetMap::new(0, 0, [1; 16]);
+    assert!(!map.add(&first, &LIMITS).unwrap());
+    assert_eq!((map.len(), map.complete_to()), (48, 49), "64 slots, a quarter of them free");
+    let Cleaned::Replace(after) = clean(&first, &map, &rules(NOW, 0), NO_TAIL).unwrap() else { panic!() };
+    assert_eq!(read(&after), read(&first)[1..], "the keyless record lies beyond what the pass covers");
+    let mut map = OffsetMap::new(49, 0, [1; 16]);
+    assert!(map.add(&after, &LIMITS).unwrap());
+    assert_eq!((map.len(), map.complete_to()), (10, 60));
+    let Cleaned::Replace(after) = clean(&after, &map, &rules(NOW, 0), NO_TAIL).unwrap() else { panic!() };
+    assert_eq!(read(&after).len(), 58);
+}
+
+#[test]
 fn a_tombstone_is_dated_then_dropped() {
     let tombstone = batch(0, &[("a", None), ("b", Some("1"))]);
     let map = map_of(std::slice::from_ref(&tombstone));
@@ -171,10 +190,11 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let record = (0_u8..30, proptest::option::weighted(0.7, any::<u8>()));
+    // More keys than the smallest map holds, so that it fills up in the middle of a batch.
+    let record = (0_u8..120, proptest::option::weighted(0.7, any::<u8>()));
     let producer = proptest::option::of(0_i64..3);
     prop_oneof![
-        5 => (vec(record, 1..40), 0_usize..5, producer)
+        5 => (vec(record, 1..80), 0_usize..5, producer)
             .prop_map(|(records, codec, producer)| Step::Append { records, codec, producer }),
         2 => (1_usize..4_000, any::<prop::sample::Index>()).prop_map(|(map_bytes, bound)| Step::Pass { map_bytes, bound }),
         1 => (0_i64..2_000).prop_map(|ms| Step::Wait { ms }),

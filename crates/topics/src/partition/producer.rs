@@ -137,12 +137,10 @@ impl Producer {
         self.batches.back().is_some_and(|last| last.last_offset >= high_watermark)
     }
 
-    /// Keeps the last five durable batches of the newest durable epoch, and everything in flight.
+    /// Keeps the last five durable batches, and everything in flight.
     fn prune(&mut self, high_watermark: Offset) {
         let durable = self.batches.partition_point(|batch| batch.last_offset < high_watermark);
-        let Some(epoch) = durable.checked_sub(1).map(|last| self.batches[last].epoch) else { return };
-        let older_epochs = self.batches.iter().take(durable).take_while(|batch| batch.epoch != epoch).count();
-        self.batches.drain(..older_epochs.max(durable.saturating_sub(BATCHES_KEPT)));
+        self.batches.drain(..durable.saturating_sub(BATCHES_KEPT));
     }
 }
 
