@@ -9,6 +9,9 @@
 //! [`partition::Partition::append`] assigns offsets and judges sequence numbers (the partition's owner); the caller
 //! journals the entries; [`partition::Partition::apply`] makes them visible once they are durable, and is the same
 //! call that recovery makes for every stored batch.
+//!
+//! Around it: [`catalogue`] knows which topics exist, [`config`] how each is configured, [`partition::retention`] and
+//! [`compaction`] which old records may go, [`group`] and [`offsets`] who reads what and how far.
 
 pub mod batch;
 pub mod catalogue;
