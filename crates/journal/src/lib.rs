@@ -65,7 +65,7 @@ pub use error::{AppendError, Damage, ErrorKind, OpenError, ReadError};
 pub use files::disk::DiskFiles;
 #[cfg(feature = "testing")]
 pub use files::fault::FaultFiles;
-pub use files::{File, Files, OpenMode};
+pub use files::{File, Files, OpenMode, write_atomically};
 pub use id::{LogId, Sequence};
 pub use journal::{FORMAT, Journal, Opened, Permit, Ticket};
 pub use machine::{Idle, Keep, Machine, Observer};

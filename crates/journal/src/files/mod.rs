@@ -86,7 +86,10 @@ pub(crate) fn read_exact_at(file: &dyn File, position: u64, len: usize) -> io::R
 }
 
 /// Writes a small file so that it is there whole or not at all: temporary name, sync, rename, directory sync.
-pub(crate) fn write_atomically(files: &dyn Files, name: &str, bytes: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// As the operating system gives them. A file of that name is then as it was.
+pub fn write_atomically(files: &dyn Files, name: &str, bytes: &[u8]) -> io::Result<()> {
     let temporary = format!("{name}.tmp");
     if files.list()?.contains(&temporary) {
         files.remove(&temporary)?;

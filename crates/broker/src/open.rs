@@ -1,0 +1,204 @@
+//! Opening: from a journal to a broker that answers.
+//!
+//! The catalogue's log is read and applied; each partition starts from the summary that the journal kept for it and
+//! applies the headers of the batches behind it; the groups' log is read and applied. Nothing is accepted before.
+
+use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use annals_clock::{Clock, Uuid};
+use annals_journal::{Files, Journal, LogId, OpenMode, ReadError};
+use annals_topics::batch::BatchHeader;
+use annals_topics::catalogue::Catalogue;
+use annals_topics::partition::Partition;
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+
+use crate::groups::Groups;
+use crate::machine::HEAD_LEN;
+use crate::metrics::Metrics;
+use crate::state_log::{CATALOGUE_LOG, FIRST_TOPIC_LOG, OFFSETS_LOG, StateLog};
+use crate::table::{PartitionEntry, Table};
+use crate::upkeep::compaction::Cleaning;
+use crate::{Broker, Inner, Options, State};
+
+/// The file that holds the data directory's identity.
+const IDENTITY_FILE: &str = "CLUSTER";
+/// Bytes of a state log that are read at once.
+const READ_BYTES: usize = 4 << 20;
+/// Batch headers of a partition that are read at once.
+const READ_HEADS: usize = 10_000;
+
+/// Why the broker could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The journal could not be opened.
+    #[error(transparent)]
+    Journal(#[from] annals_journal::OpenError),
+    /// The broker's own state could not be read.
+    #[error("the broker's state cannot be read: {0}")]
+    State(#[from] ReadError),
+    /// A file could not be read or written, or a thread not started.
+    #[error("cannot {action}: {source}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+}
+
+impl Broker {
+    /// Opens the data in `files` and finds the state of the last run again. Blocks on the disk.
+    ///
+    /// # Errors
+    /// If the data cannot be read, is from a newer program, or the threads cannot be started.
+    pub fn open(
+        options: Options,
+        journal: annals_journal::Options,
+        files: Arc<dyn Files>,
+        clock: Clock,
+    ) -> Result<Self, OpenError> {
+        let metrics = Arc::new(Metrics::default());
+        let cluster_id = identity(files.as_ref(), &clock)?;
+        let journal = annals_journal::Options { durability: options.durability, ..journal };
+        let opened = Journal::open(journal, files, clock.clone(), Arc::clone(&metrics) as _)?;
+        let state = Arc::new(State {
+            catalogue: RwLock::new(Catalogue::new(options.topic_defaults.clone(), FIRST_TOPIC_LOG)),
+            table: Table::default(),
+            cleaning: Cleaning::default(),
+            now_ms: AtomicI64::new(clock.now_ms()),
+            clock: clock.clone(),
+        });
+        let catalogue_end = recover_catalogue(opened.journal(), &state)?;
+        recover_partitions(opened.journal(), &state)?;
+        let groups = Groups::new(&options.groups);
+        let offsets_end = read_state_log(opened.journal(), OFFSETS_LOG, |batch| groups.recover(batch))?;
+        groups.finish_loading(&clock);
+        let start = opened.start(Arc::clone(&state) as _);
+        let journal = start.map_err(|source| OpenError::Io { action: "start a thread", source })?;
+        let inner = Inner {
+            journal,
+            cluster_id,
+            state,
+            changing: tokio::sync::Mutex::default(),
+            catalogue_log: StateLog::new(CATALOGUE_LOG, catalogue_end),
+            offsets_log: StateLog::new(OFFSETS_LOG, offsets_end),
+            groups,
+            producer_ids: tokio::sync::Mutex::new(0..0),
+            disk_reads: Arc::new(Semaphore::new(options.disk_reads_max)),
+            metrics,
+            draining: AtomicBool::new(false),
+            clock,
+            options,
+        };
+        let broker = Self { inner: Arc::new(inner) };
+        broker.inner.metrics.watch(&broker.inner);
+        Ok(broker)
+    }
+}
+
+/// The identity of the data directory; drawn when it is new.
+fn identity(files: &dyn Files, clock: &Clock) -> Result<Arc<str>, OpenError> {
+    let io = |action| move |source| OpenError::Io { action, source };
+    let names = files.list().map_err(io("list the data directory"))?;
+    if names.iter().any(|name| name == IDENTITY_FILE) {
+        let file = files.open(IDENTITY_FILE, OpenMode::Read).map_err(io("open CLUSTER"))?;
+        let mut bytes = [0; 64];
+        let read = file.read_at(0, &mut bytes).map_err(io("read CLUSTER"))?;
+        return Ok(String::from_utf8_lossy(&bytes[..read]).trim().into());
+    }
+    let id = kafka_id(clock.uuid_v4());
+    annals_journal::write_atomically(files, IDENTITY_FILE, format!("{id}\n").as_bytes())
+        .map_err(io("write CLUSTER"))?;
+    Ok(id.into())
+}
+
+/// A UUID as Kafka writes it: base64 in the URL alphabet, without padding, 22 characters.
+pub(crate) fn kafka_id(id: Uuid) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let number = id.as_u128();
+    // 22 digits of six bits: the last one has the lowest two bits and four zeros.
+    let digit = |i: u32| {
+        let bits = if i == 21 { (number << 4) & 63 } else { (number >> (122 - 6 * i)) & 63 };
+        char::from(ALPHABET[bits as usize])
+    };
+    (0..22).map(digit).collect()
+}
+
+fn recover_catalogue(journal: &Journal, state: &State) -> Result<u64, ReadError> {
+    read_state_log(journal, CATALOGUE_LOG, |batch| state.apply_catalogue(batch))
+}
+
+/// Gives every batch of a state log to `apply`. Returns where the log goes on.
+fn read_state_log(journal: &Journal, log: LogId, mut apply: impl FnMut(Bytes)) -> Result<u64, ReadError> {
+    let Some(facts) = journal.log(log) else { return Ok(0) };
+    let mut next = facts.offsets.start;
+    while next < facts.offsets.end {
+        let entries = journal.entries(log, next, READ_BYTES)?;
+        let Some(last) = entries.last() else { break };
+        next = last.header.end_offset();
+        entries.into_iter().for_each(|entry| apply(entry.payload));
+    }
+    Ok(facts.offsets.end)
+}
+
+fn recover_partitions(journal: &Journal, state: &State) -> Result<(), ReadError> {
+    for topic in state.table.topics() {
+        for entry in &topic.partitions {
+            recover_partition(journal, state, entry)?;
+        }
+    }
+    Ok(())
+}
+
+fn recover_partition(journal: &Journal, state: &State, entry: &PartitionEntry) -> Result<(), ReadError> {
+    let Some(facts) = journal.log(entry.log) else { return Ok(()) };
+    let (mut partition, mut next) = restore(journal, entry.log, facts.offsets.start);
+    while next < facts.offsets.end {
+        let heads = journal.read_heads(entry.log, next, HEAD_LEN, READ_HEADS)?;
+        let Some(last) = heads.last() else { break };
+        next = last.header.end_offset();
+        for head in &heads {
+            match BatchHeader::parse(&head.payload) {
+                Ok(header) => {
+                    partition.apply(&header, state.clock.now_ms());
+                }
+                Err(error) => tracing::error!(log = %entry.log, %error, "a stored batch cannot be read"),
+            }
+        }
+    }
+    partition.apply_trim(facts.offsets.start.cast_signed());
+    partition.advance_to(facts.offsets.end.cast_signed());
+    *entry.lock() = partition;
+    Ok(())
+}
+
+/// The partition as its summary has it, and the offset from which batches are still to be applied.
+fn restore(journal: &Journal, log: LogId, start: u64) -> (Partition, u64) {
+    if let Some((summary, offset)) = journal.summary(log) {
+        match Partition::restore(&summary) {
+            Ok(partition) => return (partition, offset.max(start)),
+            Err(error) => tracing::warn!(%log, %error, "cannot use a summary; reading the whole log instead"),
+        }
+    }
+    (Partition::starting_at(start.cast_signed()), start)
+}
+
+impl State {
+    pub(crate) fn with_catalogue<T>(&self, look: impl FnOnce(&Catalogue) -> T) -> T {
+        look(&self.catalogue.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_written_as_kafka_writes_them() {
+        // org.apache.kafka.common.Uuid.fromString("AAAAAAAAAAAAAAAAAAAAAQ") is the number 1.
+        assert_eq!(kafka_id(Uuid::from_u128(1)), "AAAAAAAAAAAAAAAAAAAAAQ");
+        assert_eq!(kafka_id(Uuid::from_u128(u128::MAX)), "_____________________w");
+    }
+}
