@@ -1,7 +1,7 @@
 //! What the disk itself can do: writes followed by fdatasync, without anything of Annals around them.
 //!
-//! The file is written and synced once before anything is measured, and then overwritten in order, as the journal does
-//! with its preallocated segments. So neither allocation nor metadata is in the figures.
+//! The file is written and synced once before anything is measured, and then overwritten in order, as the
+//! journal does with its preallocated segments. So neither allocation nor metadata is in the figures.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;

@@ -16,7 +16,8 @@ impl fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
-/// The command has already told the user what failed, for example in a table. Exit code 1, nothing more is printed.
+/// The command has already told the user what failed, for example in a table. Exit code 1, nothing more is
+/// printed.
 #[derive(Debug)]
 pub(crate) struct Reported;
 

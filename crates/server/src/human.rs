@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// Parses a size in bytes: `4096`, `64KiB`, `1MiB`, `2GB`, `10k`. Letters are powers of 1024, with or without `i`.
+/// Parses a size in bytes: `4096`, `64KiB`, `1MiB`, `2GB`, `10k`. Letters are powers of 1024, with or without
+/// `i`.
 pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     let (number, unit) = split_unit(text);
     let shift = match unit.to_ascii_lowercase().as_str() {

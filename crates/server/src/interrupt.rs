@@ -1,7 +1,7 @@
 //! Ctrl-C and SIGTERM, turned into a flag that a loop can look at.
 //!
-//! The first signal asks the command to end in order (leave the consumer group, flush the producer, print the result).
-//! The second ends the process at once, for whoever does not want to wait.
+//! The first signal asks the command to end in order (leave the consumer group, flush the producer, print the
+//! result). The second ends the process at once, for whoever does not want to wait.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! Log lines of the client commands, on standard error.
 //!
-//! Commands speak through their output; log lines are for finding out why something does not work. They are filtered by
+//! Commands speak through their output; log lines are for finding out why something does not work. They are
+//! filtered by
 //! `ANNALS_LOG` (the syntax of `tracing_subscriber::EnvFilter`, for example `librdkafka=debug`).
 
 use tracing_subscriber::EnvFilter;

@@ -1,10 +1,10 @@
 //! The `annals` binary: the server and, as clients of the Kafka protocol, the tools around it.
 //!
-//! Every command but `serve`, `dev` and `verify` talks to a broker over the network, so it works against Apache Kafka
-//! as well. One file under `commands/` is one command.
+//! Every command but `serve`, `dev` and `verify` talks to a broker over the network, so it works against
+//! Apache Kafka as well. One file under `commands/` is one command.
 //!
-//! Exit codes: 0 the command did what was asked, 1 it failed, 2 it was called wrongly. A closed pipe on standard output
-//! (`annals consume orders | head`) is an ordinary end, not a failure.
+//! Exit codes: 0 the command did what was asked, 1 it failed, 2 it was called wrongly. A closed pipe on
+//! standard output (`annals consume orders | head`) is an ordinary end, not a failure.
 
 mod client;
 mod commands;

@@ -1,14 +1,15 @@
 //! Moments as people name them on a command line.
 //!
-//! `now`, an RFC 3339 timestamp (`2026-03-01T12:00:00Z`, also with a space or an offset), an age (`10m ago`), or
-//! milliseconds since 1970. The current time is an argument, so that a test decides what "ago" means.
+//! `now`, an RFC 3339 timestamp (`2026-03-01T12:00:00Z`, also with a space or an offset), an age (`10m ago`),
+//! or milliseconds since 1970. The current time is an argument, so that a test decides what "ago" means.
 
 use annals_clock::TimestampMs;
 use annals_event::Time;
 
 use crate::human;
 
-/// Whole numbers from here on are milliseconds since 1970 (this one is in March 1973), smaller ones are not times.
+/// Whole numbers from here on are milliseconds since 1970 (this one is in March 1973), smaller ones are not
+/// times.
 pub(crate) const MILLIS_MIN: i64 = 100_000_000_000;
 
 /// Parses a moment, relative to `now_ms` if it says so.

@@ -1,6 +1,7 @@
 //! "Did you mean": the known name that is closest to what was typed.
 
-/// The candidate with the smallest edit distance to `typed`, if it is close enough to be a slip of the finger.
+/// The candidate with the smallest edit distance to `typed`, if it is close enough to be a slip of the
+/// finger.
 pub(crate) fn nearest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (typed.chars().count() / 3).max(2);
     candidates

@@ -1,7 +1,7 @@
 //! What commands print on standard output: a table for people or JSON for programs.
 //!
-//! Every write can fail, and does when the reader of a pipe goes away; so nothing here uses `println!`, and the caller
-//! passes the error on to `failure::report`, which knows a closed pipe.
+//! Every write can fail, and does when the reader of a pipe goes away; so nothing here uses `println!`, and
+//! the caller passes the error on to `failure::report`, which knows a closed pipe.
 
 use std::io::{self, Write};
 

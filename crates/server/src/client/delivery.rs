@@ -133,8 +133,8 @@ pub(crate) fn add_headers(headers: OwnedHeaders, event: &[annals_event::kafka::H
     })
 }
 
-/// Waits until every record has been acknowledged or given up, calling `each_turn` in between; it ends the wait by
-/// returning `false`.
+/// Waits until every record has been acknowledged or given up, calling `each_turn` in between; it ends the
+/// wait by returning `false`.
 pub(crate) fn drain(producer: &BaseProducer<Deliveries>, mut each_turn: impl FnMut() -> bool) {
     // The client library's own flush rounds up to 100 ms; a single record should not take that long.
     while producer.in_flight_count() > 0 && each_turn() {
@@ -142,8 +142,8 @@ pub(crate) fn drain(producer: &BaseProducer<Deliveries>, mut each_turn: impl FnM
     }
 }
 
-/// Hears the acknowledgements that are there, and sleeps a little. Polling with a timeout would spin through its last
-/// millisecond, because the library waits in whole ones.
+/// Hears the acknowledgements that are there, and sleeps a little. Polling with a timeout would spin through
+/// its last millisecond, because the library waits in whole ones.
 fn take_turn(producer: &BaseProducer<Deliveries>) {
     for _ in 0..TURN_EVENTS {
         producer.poll(Duration::ZERO);

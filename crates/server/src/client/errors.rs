@@ -1,5 +1,5 @@
-//! Errors of the client library in the words of this tool: lower case, without codes, with the next step where there is
-//! one.
+//! Errors of the client library in the words of this tool: lower case, without codes, with the next step
+//! where there is one.
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 

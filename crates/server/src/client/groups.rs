@@ -117,7 +117,8 @@ pub(crate) fn committed(client: &BaseConsumer<Quiet>, partitions: &[Partition]) 
     Ok(known.collect())
 }
 
-/// Reads the assignment that a leader wrote for a member: version, then topics with partitions (the consumer protocol's
+/// Reads the assignment that a leader wrote for a member: version, then topics with partitions (the consumer
+/// protocol's
 /// `ConsumerProtocolAssignment`). `None` if the bytes end early.
 fn parse_assignment(bytes: &[u8]) -> Option<Vec<Partition>> {
     let mut input = bytes;

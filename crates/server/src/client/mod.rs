@@ -1,7 +1,8 @@
-//! The Kafka-protocol client under every command: connection options, clients made from them, and errors that say what
-//! to do.
+//! The Kafka-protocol client under every command: connection options, clients made from them, and errors that
+//! say what to do.
 //!
-//! Built on librdkafka. What it writes about itself goes to `tracing` at debug level, never straight to the terminal.
+//! Built on librdkafka. What it writes about itself goes to `tracing` at debug level, never straight to the
+//! terminal.
 
 pub(crate) mod cluster;
 pub(crate) mod delivery;
@@ -82,7 +83,8 @@ impl Connection {
         &self.address
     }
 
-    /// The properties with `extra` put over them. What the user's file says wins, so that it can tune anything.
+    /// The properties with `extra` put over them. What the user's file says wins, so that it can tune
+    /// anything.
     pub(crate) fn config_with(&self, extra: &[(&str, &str)]) -> ClientConfig {
         let mut config = self.config.clone();
         for (key, value) in extra {

@@ -1,7 +1,8 @@
 //! Offsets of many partitions with one request per broker.
 //!
-//! ListOffsets takes a timestamp and knows two special ones, -2 for the earliest offset and -1 for the latest (Kafka
-//! protocol guide, ListOffsets). The client library passes them through, so one call serves all three questions.
+//! ListOffsets takes a timestamp and knows two special ones, -2 for the earliest offset and -1 for the latest
+//! (Kafka protocol guide, ListOffsets). The client library passes them through, so one call serves all three
+//! questions.
 
 use std::collections::BTreeMap;
 

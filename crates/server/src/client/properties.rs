@@ -1,8 +1,8 @@
 //! The file behind `--command-config`: client properties, one `key = value` a line.
 //!
-//! The form is that of Java's properties files, with quotes around a value allowed, as in TOML. The keys are those of
-//! librdkafka. Keys that only the Java clients know are refused with the key to use instead, because ignoring one (a
-//! trust store, say) would be worse than an error.
+//! The form is that of Java's properties files, with quotes around a value allowed, as in TOML. The keys are
+//! those of librdkafka. Keys that only the Java clients know are refused with the key to use instead, because
+//! ignoring one (a trust store, say) would be worse than an error.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -5,7 +5,8 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
 
-/// A context without behaviour of its own: log lines and errors of the client library become `tracing` events.
+/// A context without behaviour of its own: log lines and errors of the client library become `tracing`
+/// events.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Quiet;
 
@@ -26,8 +27,8 @@ pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     tracing::debug!(target: "librdkafka", ?level, facility, "{message}");
 }
 
-/// A background error of the client library, as a debug event: it retries by itself, and what cannot be retried fails
-/// the call that needed it.
+/// A background error of the client library, as a debug event: it retries by itself, and what cannot be
+/// retried fails the call that needed it.
 pub(crate) fn log_error(error: &KafkaError, reason: &str) {
     tracing::debug!(target: "librdkafka", %error, "{reason}");
 }

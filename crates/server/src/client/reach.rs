@@ -30,7 +30,8 @@ pub(crate) fn check(addresses: &str) -> Result<()> {
     }
 }
 
-/// Opens a connection to `HOST:PORT` (port 9092 if none is given), trying each address that the name stands for.
+/// Opens a connection to `HOST:PORT` (port 9092 if none is given), trying each address that the name stands
+/// for.
 pub(crate) fn connect(address: &str) -> io::Result<TcpStream> {
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for candidate in resolve(address)? {

@@ -1,7 +1,8 @@
 //! How much disk partitions take, as far as the brokers say.
 //!
-//! The client library has no DescribeLogDirs, so this asks each broker itself over a plain connection. Where that is not
-//! possible (authentication, TLS, an old broker) the size is simply not known, which is never an error.
+//! The client library has no DescribeLogDirs, so this asks each broker itself over a plain connection. Where
+//! that is not possible (authentication, TLS, an old broker) the size is simply not known, which is never an
+//! error.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

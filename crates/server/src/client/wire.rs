@@ -1,9 +1,9 @@
 //! A few bytes of the Kafka protocol, for the questions that the client library cannot ask.
 //!
-//! Two of them: "do you speak Kafka at all" (ApiVersions, version 0, which every broker answers) and "how large are these
-//! partitions" (DescribeLogDirs, version 1, the oldest that Kafka 4 serves). Both are from before the flexible encodings, so
-//! integers are big-endian and strings carry a two-byte length. Lengths from the network are checked before anything is
-//! allocated for them.
+//! Two of them: "do you speak Kafka at all" (ApiVersions, version 0, which every broker answers) and "how
+//! large are these partitions" (DescribeLogDirs, version 1, the oldest that Kafka 4 serves). Both are from
+//! before the flexible encodings, so integers are big-endian and strings carry a two-byte length. Lengths
+//! from the network are checked before anything is allocated for them.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

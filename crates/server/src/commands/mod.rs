@@ -18,7 +18,8 @@ Environment: ANNALS_BOOTSTRAP_SERVER, ANNALS_COMMAND_CONFIG, ANNALS_LOG (for exa
 
 /// Annals: the event-driven stack in one binary
 #[derive(Debug, Parser)]
-#[command(name = "annals", version, after_help = AFTER_HELP, max_term_width = 110, arg_required_else_help = true)]
+#[command(name = "annals", version, after_help = AFTER_HELP)]
+#[command(max_term_width = 110, arg_required_else_help = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -1,7 +1,7 @@
 //! `annals bench e2e`: how long a record is on its way from one application to another.
 //!
-//! Each record carries the time at which it was due and the number of its run, so that records of others in the same
-//! topic do not count. Producer and consumer share one clock, being in one process.
+//! Each record carries the time at which it was due and the number of its run, so that records of others in
+//! the same topic do not count. Producer and consumer share one clock, being in one process.
 
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::time::Duration;

@@ -175,7 +175,8 @@ impl<'a> Load<'a> {
         config
     }
 
-    /// A payload that does not compress. Its first bytes are overwritten where a record has to carry something.
+    /// A payload that does not compress. Its first bytes are overwritten where a record has to carry
+    /// something.
     pub(crate) fn payload(&self) -> Vec<u8> {
         let words = std::iter::repeat_with(|| self.clock.random().to_le_bytes());
         words.take(self.args.size.div_ceil(8) as usize).flatten().take(self.args.size as usize).collect()

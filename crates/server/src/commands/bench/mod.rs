@@ -1,9 +1,9 @@
 //! `annals bench`: load through the Kafka protocol, and beside it what the disk can do by itself.
 //!
-//! The load comes from the same client library that applications use. Per record it costs little: one payload buffer is
-//! reused, and the time of sending travels as a number beside the record, so that neither the client nor the measuring
-//! is what is measured. Latency under `--rate` counts from the moment at which a record was due, so a stall shows in
-//! every record that it held up.
+//! The load comes from the same client library that applications use. Per record it costs little: one payload
+//! buffer is reused, and the time of sending travels as a number beside the record, so that neither the
+//! client nor the measuring is what is measured. Latency under `--rate` counts from the moment at which a
+//! record was due, so a stall shows in every record that it held up.
 
 mod baseline;
 mod consume;

@@ -84,8 +84,9 @@ impl<'a> Sender<'a> {
         Ok(sender)
     }
 
-    /// Sends `count` records, or as many as the duration of the load allows, and waits for their acknowledgement. Before
-    /// each one `prepare` may write into the payload; it is told the time at which the record is due.
+    /// Sends `count` records, or as many as the duration of the load allows, and waits for their
+    /// acknowledgement. Before each one `prepare` may write into the payload; it is told the time at which
+    /// the record is due.
     pub(crate) fn send_all(
         mut self,
         count: Option<u64>,

@@ -1,8 +1,8 @@
 //! When reading is over.
 //!
-//! Each partition that is read is done when it has reached its bound: a time, an offset, or the end. The client library
-//! reports the end of a partition by its number alone, so with several topics the reports of one number are counted, and
-//! end offsets that were looked up at the start settle most cases earlier.
+//! Each partition that is read is done when it has reached its bound: a time, an offset, or the end. The
+//! client library reports the end of a partition by its number alone, so with several topics the reports of
+//! one number are counted, and end offsets that were looked up at the start settle most cases earlier.
 
 use std::collections::{BTreeMap, BTreeSet};
 

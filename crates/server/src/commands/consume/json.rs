@@ -1,6 +1,7 @@
 //! Records as JSON lines.
 //!
-//! Keys, values and headers are bytes in Kafka. What is UTF-8 becomes a JSON string; what is not becomes an object
+//! Keys, values and headers are bytes in Kafka. What is UTF-8 becomes a JSON string; what is not becomes an
+//! object
 //! `{"base64": "..."}`, so that nothing is lost and nothing is mistaken.
 
 use std::io::{self, Write};

@@ -1,8 +1,8 @@
 //! `annals consume`: prints the records of topics.
 //!
-//! Without a group it reads the partitions by itself and leaves no trace. With a group it joins, commits what it has
-//! printed, and leaves in order when it ends, so that the others take over at once. What is printed is committed after
-//! it is printed: a record may be printed twice after a crash, but none is passed over.
+//! Without a group it reads the partitions by itself and leaves no trace. With a group it joins, commits what
+//! it has printed, and leaves in order when it ends, so that the others take over at once. What is printed is
+//! committed after it is printed: a record may be printed twice after a crash, but none is passed over.
 
 mod finish;
 mod format;
@@ -66,7 +66,8 @@ pub(crate) struct Args {
     group: Option<String>,
 
     /// Read only this partition; may be repeated
-    #[arg(short, long = "partition", conflicts_with = "group", value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(short, long = "partition", conflicts_with = "group")]
+    #[arg(value_parser = clap::value_parser!(i32).range(0..))]
     partitions: Vec<i32>,
 
     /// Stop after this many records

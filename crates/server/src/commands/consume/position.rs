@@ -31,8 +31,8 @@ impl Position {
             (_, Ok(number)) => Ok(Self::Last(number.saturating_neg())),
             _ => moment::parse(text, now_ms).map(Self::Time).map_err(|_| {
                 format!(
-                    "\"{text}\" is not a position; write beginning, end, an offset, -N, 2026-03-01T12:00:00Z or \
-                     \"10m ago\""
+                    "\"{text}\" is not a position; write beginning, end, an offset, -N, \
+                     2026-03-01T12:00:00Z or \"10m ago\""
                 )
             }),
         }

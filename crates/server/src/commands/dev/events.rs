@@ -1,7 +1,7 @@
 //! Events of a small shop: people look at pages, put things into carts, order and pay.
 //!
-//! An order and its payment share a correlation id, and the payment names the order as its cause, so that the samples
-//! show what the envelope is for.
+//! An order and its payment share a correlation id, and the payment names the order as its cause, so that the
+//! samples show what the envelope is for.
 
 use annals_clock::Clock;
 use annals_event::{Event, InvalidEvent};

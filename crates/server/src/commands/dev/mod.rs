@@ -1,7 +1,8 @@
 //! `annals dev`: something to look at from the first minute.
 //!
-//! Sample topics, a small live producer of events that look like those of a shop, a consumer group that follows them,
-//! and a panel with throughput, lag and latency. Everything goes through the Kafka protocol, as it would from outside.
+//! Sample topics, a small live producer of events that look like those of a shop, a consumer group that
+//! follows them, and a panel with throughput, lag and latency. Everything goes through the Kafka protocol, as
+//! it would from outside.
 
 mod consumer;
 mod events;
@@ -54,8 +55,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     run_clients(&args.bootstrap_server, args.load, &Interrupt::listen()?)
 }
 
-/// Runs the sample clients against the broker at `bootstrap` until `shutdown` is raised. The broker has to stay until
-/// this returns: the producer waits for its acknowledgements, and the consumer commits and leaves its group.
+/// Runs the sample clients against the broker at `bootstrap` until `shutdown` is raised. The broker has to
+/// stay until this returns: the producer waits for its acknowledgements, and the consumer commits and leaves
+/// its group.
 pub(crate) fn run_clients(bootstrap: &str, load: LoadArgs, shutdown: &Interrupt) -> Result<()> {
     let connection = &Connection::open(&ConnectArgs::to(bootstrap))?;
     let clock = Clock::system();

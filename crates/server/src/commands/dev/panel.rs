@@ -1,4 +1,5 @@
-//! The panel of `annals dev`: a block that is rewritten in place on a terminal, a line now and then elsewhere.
+//! The panel of `annals dev`: a block that is rewritten in place on a terminal, a line now and then
+//! elsewhere.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -37,15 +37,15 @@ fn judge(syncs: &Syncs) -> Check {
         return Check::warn(
             NAME,
             found,
-            "this is faster than a disk can be: the sync is probably ignored (a RAM disk, a container layer or a \
-             library that turns fdatasync off), and a power cut would lose acknowledged records",
+            "this is faster than a disk can be: the sync is probably ignored (a RAM disk, a container layer or \
+             a library that turns fdatasync off), and a power cut would lose acknowledged records",
         );
     }
     if p99 > GOOD_P99_MAX {
         return Check::warn(
             NAME,
             found,
-            "acknowledgements wait for this; a local SSD or NVMe disk is faster, and larger batches wait less often",
+            "acknowledgements wait for this; a local SSD or NVMe disk is faster, larger batches wait less often",
         );
     }
     Check::ok(NAME, found)

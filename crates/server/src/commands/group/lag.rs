@@ -1,7 +1,8 @@
 //! How far behind a group is, in time.
 //!
-//! Records behind say little: a thousand may be a second or a day. Time lag is the age of the first record that the group
-//! has not consumed, and to know it that record is read, one of each partition, all partitions at once.
+//! Records behind say little: a thousand may be a second or a day. Time lag is the age of the first record
+//! that the group has not consumed, and to know it that record is read, one of each partition, all partitions
+//! at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,11 +18,12 @@ use crate::client::cluster::Partition;
 use crate::client::offsets::{Offsets, to_list};
 use crate::client::{Connection, Quiet, explain};
 
-/// How long to wait for one more record where none may come, for example where only transaction markers are left.
+/// How long to wait for one more record where none may come, for example where only transaction markers are
+/// left.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The timestamps of the records at `offsets`, or of the next ones where those are gone. Partitions without a record there
-/// are left out.
+/// The timestamps of the records at `offsets`, or of the next ones where those are gone. Partitions without a
+/// record there are left out.
 pub(crate) fn timestamps(
     connection: &Connection,
     offsets: &Offsets,
@@ -53,8 +55,8 @@ pub(crate) fn timestamps(
     Ok(found)
 }
 
-/// Gives up on the partition that ended. The client library tells its number alone, so this waits for nothing only where
-/// that number is the number of one partition.
+/// Gives up on the partition that ended. The client library tells its number alone, so this waits for nothing
+/// only where that number is the number of one partition.
 fn close_ended(open: &mut BTreeSet<&Partition>, offsets: &Offsets, number: i32) {
     if offsets.keys().filter(|partition| partition.number == number).count() == 1 {
         open.retain(|partition| partition.number != number);

@@ -26,12 +26,16 @@ pub(crate) struct TargetArgs {
     to_offset: Option<i64>,
 
     /// To the first record at or after this time (RFC 3339, milliseconds, or "10m ago")
-    #[arg(long, value_name = "TIME", value_parser = |text: &str| moment::parse(text, Clock::system().now_ms()))]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     to_time: Option<TimestampMs>,
 
     /// By so many records, forwards or (negative) backwards
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     shift_by: Option<i64>,
+}
+
+fn parse_time(text: &str) -> Result<TimestampMs, String> {
+    moment::parse(text, Clock::system().now_ms())
 }
 
 impl TargetArgs {

@@ -1,7 +1,8 @@
 //! CloudEvents headers on produced records.
 //!
-//! With `--event-type` every record becomes an event in the binary mode of the Kafka protocol binding: attributes are
-//! headers, the value stays what it was. A type that is not in the past tense draws advice, never a refusal.
+//! With `--event-type` every record becomes an event in the binary mode of the Kafka protocol binding:
+//! attributes are headers, the value stays what it was. A type that is not in the past tense draws advice,
+//! never a refusal.
 
 use annals_clock::Clock;
 use annals_event::{Event, kafka};

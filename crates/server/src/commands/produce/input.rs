@@ -1,7 +1,7 @@
 //! Lines of a file or pipe, without blocking whoever waits for them.
 //!
-//! A thread reads chunks and hands them over a short channel. So a slow pipe never keeps acknowledgements from being
-//! seen, and Ctrl-C ends the command even while the terminal waits for the next line.
+//! A thread reads chunks and hands them over a short channel. So a slow pipe never keeps acknowledgements
+//! from being seen, and Ctrl-C ends the command even while the terminal waits for the next line.
 
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -38,8 +38,8 @@ impl Lines {
         self.number
     }
 
-    /// The next line without its ending, or none at the end of the input. While it has to wait it calls `on_wait`, which
-    /// ends the input by returning `false`.
+    /// The next line without its ending, or none at the end of the input. While it has to wait it calls
+    /// `on_wait`, which ends the input by returning `false`.
     pub(crate) fn next(&mut self, mut on_wait: impl FnMut() -> bool) -> Result<Option<&[u8]>> {
         let mut searched = self.start;
         let end = loop {

@@ -1,6 +1,7 @@
 //! From a line of input to key, headers and value.
 //!
-//! A line is `[headers TAB] [key SEPARATOR] value`, or with `--json` one JSON object. Parsing borrows from the line.
+//! A line is `[headers TAB] [key SEPARATOR] value`, or with `--json` one JSON object. Parsing borrows from
+//! the line.
 
 use std::borrow::Cow;
 

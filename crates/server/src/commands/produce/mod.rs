@@ -1,7 +1,7 @@
 //! `annals produce`: sends lines of a file or pipe as records.
 //!
-//! Exit code 0 means that the broker acknowledged every record. A line that is not what the options say ends the command
-//! with its number; what was sent before it stays sent, and the summary says how many that is.
+//! Exit code 0 means that the broker acknowledged every record. A line that is not what the options say ends
+//! the command with its number; what was sent before it stays sent, and the summary says how many that is.
 
 mod event;
 mod input;

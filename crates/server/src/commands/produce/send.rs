@@ -44,7 +44,8 @@ impl Sender<'_> {
         let started = self.clock.monotonic();
         let mut tally = Tally::default();
         let outcome = self.send_lines(&mut lines, &mut tally, &progress);
-        // What was handed over before a wrong line is still delivered, and counted. A second Ctrl-C ends the process.
+        // What was handed over before a wrong line is still delivered, and counted. A second Ctrl-C ends the
+        // process.
         delivery::drain(&self.producer, || {
             progress.update(&self.deliveries);
             true

@@ -15,7 +15,8 @@ Examples:
   annals topic alter orders --partitions 12
   annals topic alter orders --config retention.ms=86400000 --delete-config max.message.bytes --dry-run
 
-Configs that are not named keep their values. More partitions move new records of a key to another partition.";
+Configs that are not named keep their values. With more partitions, new records of a key may go to another
+partition than the old ones.";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -65,7 +66,7 @@ fn add_partitions(admin: &AdminClient<Quiet>, args: &Args, now: usize, wanted: u
     let topic = &args.topic;
     if wanted < now {
         bail!(
-            "topic \"{topic}\" has {now} partitions, which cannot become {wanted}: partitions are never removed"
+            "topic \"{topic}\" has {now} partitions and cannot have {wanted}: partitions are never removed"
         );
     }
     if wanted == now {
@@ -84,8 +85,8 @@ fn add_partitions(admin: &AdminClient<Quiet>, args: &Args, now: usize, wanted: u
     ))
 }
 
-/// Sets and unsets configs. The client library knows only the request that replaces all of them, so those that stay are
-/// read first and sent again.
+/// Sets and unsets configs. The client library knows only the request that replaces all of them, so those
+/// that stay are read first and sent again.
 fn alter_configs(admin: &AdminClient<Quiet>, args: &Args) -> Result<()> {
     let topic = &args.topic;
     let mut configs = config::own(&config::read(admin, topic)?);
@@ -117,8 +118,9 @@ fn send_configs(admin: &AdminClient<Quiet>, args: &Args, configs: &BTreeMap<Stri
     Ok(())
 }
 
-/// Finds out whether the broker took the configs: the client library drops what it answers for a single topic, so they
-/// are read again. After a dry run there is nothing to read, and only the names can be checked.
+/// Finds out whether the broker took the configs: the client library drops what it answers for a single
+/// topic, so they are read again. After a dry run there is nothing to read, and only the names can be
+/// checked.
 fn check_configs(admin: &AdminClient<Quiet>, args: &Args, wanted: &BTreeMap<String, String>) -> Result<()> {
     let names = || args.configs.iter().map(|(name, _)| name.as_str());
     let accepted = match args.dry_run {

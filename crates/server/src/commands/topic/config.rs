@@ -60,7 +60,8 @@ pub(crate) fn is_known(name: &str) -> bool {
     KNOWN.contains(&name)
 }
 
-/// Words for a config that the broker refused: it answers with a code alone, so the likely slip is found here.
+/// Words for a config that the broker refused: it answers with a code alone, so the likely slip is found
+/// here.
 pub(crate) fn refusal<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let unknown = names.into_iter().find(|name| !is_known(name));
     match unknown {
