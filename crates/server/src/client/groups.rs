@@ -12,12 +12,16 @@ use super::cluster::Partition;
 use super::offsets::Offsets;
 use super::{ANSWER_TIMEOUT, Quiet, explain};
 
+/// The state of a group that a broker lists but describes as dead. That is how a broker answers for a group of the
+/// consumer protocol of KIP-848 where it is asked about a classic group, and the client library asks no other way.
+pub(crate) const UNKNOWN: &str = "Unknown";
+
 /// A consumer group.
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
     /// The group's id.
     pub(crate) name: String,
-    /// Its state, as the broker names it: `Stable`, `Empty`, `Dead`, ...
+    /// Its state, as the broker names it: `Stable`, `Empty`, ...; [`UNKNOWN`] where it cannot be asked for.
     pub(crate) state: String,
     /// How partitions are assigned: `range`, `cooperative-sticky`, ...
     pub(crate) strategy: String,
@@ -39,9 +43,9 @@ pub(crate) struct Member {
 }
 
 impl Group {
-    /// Whether the broker does not know the group.
-    pub(crate) fn is_dead(&self) -> bool {
-        self.state == "Dead" && self.members.is_empty()
+    /// Whether state and members are not known.
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.state == UNKNOWN
     }
 
     /// Which member has which partition.
@@ -51,9 +55,10 @@ impl Group {
     }
 
     fn from_info(info: &GroupInfo) -> Self {
+        let state = if info.state() == "Dead" { UNKNOWN } else { info.state() };
         Self {
             name: info.name().to_owned(),
-            state: info.state().to_owned(),
+            state: state.to_owned(),
             strategy: info.protocol().to_owned(),
             members: info
                 .members()
@@ -85,8 +90,11 @@ pub(crate) fn list(client: &BaseConsumer<Quiet>) -> Result<Vec<Group>> {
 
 /// One group, if the broker knows it.
 pub(crate) fn find(client: &BaseConsumer<Quiet>, name: &str) -> Result<Option<Group>> {
-    let groups = fetch(client, Some(name))?;
-    Ok(groups.into_iter().find(|group| group.name == name && !group.is_dead()))
+    let asked = fetch(client, Some(name))?.into_iter().find(|group| group.name == name);
+    match asked {
+        Some(group) if !group.is_unknown() => Ok(Some(group)),
+        _ => Ok(fetch(client, None)?.into_iter().find(|group| group.name == name)),
+    }
 }
 
 fn fetch(client: &BaseConsumer<Quiet>, name: Option<&str>) -> Result<Vec<Group>> {

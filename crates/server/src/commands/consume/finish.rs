@@ -110,3 +110,34 @@ impl Finish {
         self.open.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::{Finish, Offsets, Partition};
+
+    fn finish(at_end: bool, partitions: &[(&str, i32)]) -> Finish {
+        let known = partitions.iter().map(|(topic, number)| Partition::new(topic, *number));
+        let known: std::collections::BTreeSet<Partition> = known.collect();
+        let (bounds, ends) = (Offsets::new(), BTreeMap::new());
+        Finish { at_end, bounds, until_ms: None, open: known.clone(), known, ends }
+    }
+
+    #[test]
+    fn the_end_of_a_partition_counts_only_if_it_is_asked_for() {
+        let mut finish = finish(false, &[("a", 0)]);
+        finish.at_end(0);
+        assert!(!finish.is_reached());
+    }
+
+    #[test]
+    fn partitions_of_one_number_are_done_when_all_of_them_have_ended() {
+        let mut finish = finish(true, &[("a", 0), ("b", 0), ("b", 1)]);
+        finish.at_end(0);
+        finish.at_end(1);
+        assert!(!finish.is_reached());
+        finish.at_end(0);
+        assert!(finish.is_reached());
+    }
+}

@@ -10,26 +10,24 @@ mod group;
 mod json;
 mod position;
 mod print;
+mod reader;
 mod start;
 
 use annals_clock::Clock;
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::ValueEnum;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::BorrowedMessage;
-use rdkafka::{ClientConfig, Message};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use self::finish::Finish;
 use self::format::Template;
 use self::group::Membership;
 use self::position::Position;
-use self::print::Printer;
+use self::reader::Reader;
 use crate::client::cluster::{self, Partition};
-use crate::client::offsets::{self, Offsets};
+use crate::client::offsets;
 use crate::client::{ConnectArgs, Connection, Quiet, explain};
 use crate::failure::usage;
-use crate::interrupt::Interrupt;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -97,9 +95,6 @@ enum Output {
     Json,
 }
 
-/// Records after which output is flushed and progress stored even if more are waiting.
-const FLUSH_RECORDS: u64 = 4_096;
-
 type Consuming = BaseConsumer<Membership>;
 
 /// Prints records until there is a reason to stop.
@@ -124,17 +119,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         consumer.assign(&offsets::to_list(&start)?).map_err(|error| explain(&error))?;
     }
     drop(asking);
-    let interrupt = Interrupt::listen()?;
-    Reader {
-        args,
-        consumer,
-        membership,
-        finish,
-        printer: Printer::new(args),
-        printed: Offsets::new(),
-        interrupt,
-    }
-    .run()
+    Reader::new(args, consumer, membership, finish)?.run()
 }
 
 fn check(args: &Args, from: Position, until: Option<Position>) -> Result<()> {
@@ -181,100 +166,4 @@ fn partitions(consumer: &BaseConsumer<Quiet>, args: &Args) -> Result<Vec<Partiti
         partitions.extend(topic.partitions().filter(wanted));
     }
     Ok(partitions)
-}
-
-/// The loop of the command.
-struct Reader<'a> {
-    args: &'a Args,
-    consumer: Consuming,
-    membership: Membership,
-    finish: Finish,
-    printer: Printer<'a>,
-    /// Behind the last printed record of each partition, as far as the group has not been told.
-    printed: Offsets,
-    interrupt: Interrupt,
-}
-
-impl Reader<'_> {
-    fn run(mut self) -> Result<()> {
-        let outcome = self.read();
-        // Also after an error, such as a closed pipe: what was printed before it is committed.
-        let flushed = self.flush();
-        let committed = self.commit();
-        outcome.and(flushed).and(committed)
-        // Dropping the consumer leaves the group.
-    }
-
-    fn read(&mut self) -> Result<()> {
-        while !self.is_done() {
-            // The message borrows the consumer, so the consumer is named apart from the rest.
-            let consumer = &self.consumer;
-            match consumer.poll(self.printer.patience()) {
-                Some(Ok(message)) if self.finish.wants(&message) => {
-                    self.printer.print(&message)?;
-                    note(&mut self.printed, self.args, &message);
-                    if self.printer.printed().is_multiple_of(FLUSH_RECORDS) {
-                        self.flush()?;
-                    }
-                }
-                Some(Ok(_)) => {}
-                Some(Err(KafkaError::PartitionEOF(partition))) => self.finish.at_end(partition),
-                Some(Err(error)) if is_passing(&error) => tracing::debug!(%error, "goes on"),
-                Some(Err(error)) => return Err(explain(&error)).context("cannot read on"),
-                None => self.flush()?,
-            }
-            if self.membership.has_changed() {
-                self.finish.assigned(&self.consumer)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn is_done(&self) -> bool {
-        let enough = self.args.count.is_some_and(|count| self.printer.printed() >= count);
-        enough || self.interrupt.is_raised() || self.finish.is_reached()
-    }
-
-    /// Sends everything to the reader, and then tells the group how far that is.
-    fn flush(&mut self) -> Result<()> {
-        self.printer.flush()?;
-        for (partition, offset) in std::mem::take(&mut self.printed) {
-            match self.consumer.store_offset(&partition.topic, partition.number, offset - 1) {
-                // The partition went to another member meanwhile; that one commits.
-                Ok(()) | Err(KafkaError::StoreOffset(RDKafkaErrorCode::State)) => {}
-                Err(error) => return Err(explain(&error)),
-            }
-        }
-        Ok(())
-    }
-
-    fn commit(&self) -> Result<()> {
-        if self.args.group.is_none() || self.printer.printed() == 0 {
-            return Ok(());
-        }
-        match self.consumer.commit_consumer_state(CommitMode::Sync) {
-            Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => Ok(()),
-            Err(error) => Err(explain(&error)).context("cannot commit; the last records will be read again"),
-        }
-    }
-}
-
-fn note(printed: &mut Offsets, args: &Args, message: &BorrowedMessage<'_>) {
-    if args.group.is_none() {
-        return;
-    }
-    let next = message.offset() + 1;
-    // Looked up before it is inserted: a key owns its topic's name, and most records find theirs.
-    match printed.iter_mut().find(|(p, _)| p.number == message.partition() && p.topic == message.topic()) {
-        Some((_, offset)) => *offset = next,
-        None => drop(printed.insert(Partition::new(message.topic(), message.partition()), next)),
-    }
-}
-
-/// Whether the client library gets over the error by itself.
-fn is_passing(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode as Code;
-    let passing =
-        [Code::BrokerTransportFailure, Code::AllBrokersDown, Code::OperationTimedOut, Code::PollExceeded];
-    matches!(error, KafkaError::MessageConsumption(code) if passing.contains(code))
 }

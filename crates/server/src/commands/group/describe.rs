@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::lag;
 use crate::client::cluster::{self, Partition, Topic};
-use crate::client::groups::{self, Group};
+use crate::client::groups::{self, Group, UNKNOWN};
 use crate::client::offsets::{Offsets, Which, look_up};
 use crate::client::{Connection, Quiet};
 use crate::human::{self, plural};
@@ -157,6 +157,9 @@ fn print(description: &Description) -> Result<()> {
         plural(description.members as u64, "member"),
         plural(description.lag.unsigned_abs(), "record"),
     ))?;
+    if description.state == UNKNOWN {
+        output::line("its members are not known: it uses the consumer protocol of KIP-848")?;
+    }
     let unknown = description.partitions.iter().filter(|row| row.lag.is_none()).count();
     if unknown > 0 {
         output::line(format!(
