@@ -44,6 +44,17 @@ pub struct Journal {
     running: Arc<Running>,
 }
 
+/// The filesystem under a journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    /// The directory.
+    pub path: String,
+    /// Its filesystem's size.
+    pub total_bytes: u64,
+    /// What can still be written.
+    pub free_bytes: u64,
+}
+
 /// The threads of a journal, ended when the last handle goes.
 struct Running {
     shared: Arc<Shared>,
@@ -191,6 +202,16 @@ impl Journal {
     /// Whether appends are refused because the disk is full.
     pub fn is_full(&self) -> bool {
         self.shared.space.is_full()
+    }
+
+    /// Where the journal is, and how much room there is. Zeros if the filesystem does not say.
+    pub fn disk(&self) -> Disk {
+        let files = &self.shared.files;
+        Disk {
+            path: files.place(),
+            total_bytes: files.total_bytes().unwrap_or(0),
+            free_bytes: files.free_bytes().unwrap_or(0),
+        }
     }
 
     /// The damage found since the journal was opened, at most a thousand places.
@@ -402,6 +423,12 @@ impl Drop for Permit {
 pub struct Ticket {
     done: oneshot::Receiver<Result<Sequence, AppendError>>,
     shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ticket").finish_non_exhaustive()
+    }
 }
 
 impl Ticket {

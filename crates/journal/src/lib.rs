@@ -67,7 +67,7 @@ pub use files::disk::DiskFiles;
 pub use files::fault::FaultFiles;
 pub use files::{File, Files, OpenMode, write_atomically};
 pub use id::{LogId, Sequence};
-pub use journal::{FORMAT, Journal, Opened, Permit, Ticket};
+pub use journal::{Disk, FORMAT, Journal, Opened, Permit, Ticket};
 pub use machine::{Idle, Keep, Machine, Observer};
 pub use options::{GROUP_BYTES_MAX, Options};
 pub use read::{EntryRead, ExtentFacts, LogFacts, Read};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::entry::{EntryHeader, Payload};
+use crate::entry::{Durability, EntryHeader, Payload};
 use crate::error::Damage;
 use crate::id::{LogId, Sequence};
 
@@ -50,9 +50,9 @@ pub trait Observer: Send + Sync {
         let _ = (took, bytes, groups);
     }
 
-    /// A group was acknowledged `took` after it was submitted.
-    fn appended(&self, took: Duration) {
-        let _ = took;
+    /// A group was acknowledged with this durability, `took` after it was submitted.
+    fn appended(&self, took: Duration, durability: Durability) {
+        let _ = (took, durability);
     }
 
     /// Damage was found.

@@ -164,12 +164,13 @@ impl Journal {
         plan.iter().filter(|(_, row)| !row.is_lost()).map(read).collect()
     }
 
-    /// The first entry whose largest timestamp is at or after `timestamp_ms`: its base offset.
+    /// The first entry, from the one that holds offset `from` on, whose largest timestamp is at or after `timestamp_ms`:
+    /// its base offset.
     ///
     /// # Errors
     /// [`ReadError::Io`] if a footer cannot be read.
-    pub fn find_timestamp(&self, log: LogId, timestamp_ms: i64) -> Result<Option<u64>, ReadError> {
-        self.find_row(log, |extent| extent.max_timestamp_ms >= timestamp_ms, |row| {
+    pub fn find_timestamp(&self, log: LogId, timestamp_ms: i64, from: u64) -> Result<Option<u64>, ReadError> {
+        self.find_row(log, from, |extent| extent.max_timestamp_ms >= timestamp_ms, |row| {
             row.timestamp_ms >= timestamp_ms
         })
     }
@@ -182,7 +183,7 @@ impl Journal {
         let Some(slot) = self.shared.index.log(log) else { return Ok(None) };
         let max = slot.lock().extents.iter().map(|extent| extent.max_timestamp_ms).max();
         let Some(max) = max else { return Ok(None) };
-        Ok(self.find_timestamp(log, max)?.map(|offset| (offset, max)))
+        Ok(self.find_timestamp(log, max, 0)?.map(|offset| (offset, max)))
     }
 
     /// What the owner of `log` left for its restart, with the offset up to which it speaks.
@@ -202,14 +203,16 @@ impl Journal {
     fn find_row(
         &self,
         log: LogId,
+        from: u64,
         in_extent: impl Fn(&Extent) -> bool,
         wanted: impl Fn(&Row) -> bool,
     ) -> Result<Option<u64>, ReadError> {
         let Some(slot) = self.shared.index.log(log) else { return Ok(None) };
         let (start, extents) = {
             let state = slot.lock();
-            let candidates = state.extents.iter().filter(|extent| in_extent(extent));
-            (state.start, candidates.cloned().collect::<Vec<_>>())
+            let start = state.start.max(from);
+            let candidates = state.extents_from(start).iter().filter(|extent| in_extent(extent));
+            (start, candidates.cloned().collect::<Vec<_>>())
         };
         for extent in extents {
             let rows = self.shared.rows(log, &extent)?;

@@ -92,6 +92,15 @@ impl Files for DiskFiles {
         let facts = rustix::fs::statvfs(&self.directory)?;
         Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
     }
+
+    fn total_bytes(&self) -> io::Result<u64> {
+        let facts = rustix::fs::statvfs(&self.directory)?;
+        Ok(facts.f_blocks.saturating_mul(facts.f_frsize))
+    }
+
+    fn place(&self) -> String {
+        self.directory.display().to_string()
+    }
 }
 
 /// A second handle that bypasses the page cache, where the filesystem offers it.

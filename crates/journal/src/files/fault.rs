@@ -284,6 +284,14 @@ impl Files for FaultFiles {
         let directory = self.lock();
         Ok(directory.faults.capacity.map_or(1 << 40, |capacity| capacity.saturating_sub(directory.used())))
     }
+
+    fn total_bytes(&self) -> io::Result<u64> {
+        Ok(self.lock().faults.capacity.unwrap_or(1 << 40))
+    }
+
+    fn place(&self) -> String {
+        "memory".to_owned()
+    }
 }
 
 struct FaultFile {

@@ -46,6 +46,12 @@ pub trait Files: Send + Sync {
 
     /// Bytes that can still be written to this directory's filesystem by this process.
     fn free_bytes(&self) -> io::Result<u64>;
+
+    /// The size of this directory's filesystem in bytes.
+    fn total_bytes(&self) -> io::Result<u64>;
+
+    /// Where it is, for people.
+    fn place(&self) -> String;
 }
 
 /// One open file. Positions are bytes from its start.

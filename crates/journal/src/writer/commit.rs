@@ -6,7 +6,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -100,7 +99,8 @@ impl Committer {
 
     fn tell(&self, pending: Pending, sequence: Sequence) {
         let took = self.shared.clock.monotonic().saturating_sub(pending.submitted);
-        self.shared.observer.appended(took.max(Duration::ZERO));
+        let durability = pending.group.durability.unwrap_or(self.shared.options.durability);
+        self.shared.observer.appended(took, durability);
         // The appender may have gone away; its group is durable all the same.
         let _ = pending.done.send(Ok(sequence));
     }

@@ -54,6 +54,9 @@ pub struct TopicConfig {
     pub timestamps: TimestampRules,
     /// `compression.type` with its level.
     pub compression: CompressionPolicy,
+    /// `segment.ms`: how long records of a compacted topic may wait in the segment being written before compaction
+    /// may close it.
+    pub segment_ms: i64,
     /// `annals.durability`; `None` for the server's.
     pub durability: Option<Durability>,
 }
@@ -76,6 +79,7 @@ impl TopicConfig {
             batch_bytes_max: usize::try_from(values.long("max.message.bytes")).unwrap_or(0),
             timestamps: values.timestamps(),
             compression: values.compression(),
+            segment_ms: values.long("segment.ms"),
             durability: values.durability(),
         }
     }

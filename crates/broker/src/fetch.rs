@@ -1,0 +1,187 @@
+//! Reading records, and waiting for them.
+//!
+//! A fetch first takes what is there. If that is too little it puts its name down with every partition that it asked
+//! for, looks again (something may have come in between), and sleeps until one of them gets records or its time is up.
+//! What is in the journal's memory is given without a copy; what is not is read on the blocking pool, a bounded number
+//! at a time.
+
+use std::sync::Arc;
+
+use annals_journal::{Read, ReadError};
+use annals_topics::partition::Partition;
+use tokio::sync::Notify;
+
+use crate::api::Caller;
+use crate::api::fetch::{FetchError, FetchPartition, FetchRequest, FetchResult, Fetched};
+use crate::api::topics::{Isolation, TopicRef};
+use crate::table::{PartitionEntry, TopicEntry};
+use crate::{Broker, Inner};
+
+/// The least that is left of a fetch's size for another partition to be worth reading.
+const LEFT_BYTES_MIN: usize = 1;
+
+type Outcome = Result<Fetched, FetchError>;
+
+/// One partition of a request, found or not.
+struct Asked {
+    request: FetchPartition,
+    found: Option<(Arc<TopicEntry>, Arc<PartitionEntry>)>,
+}
+
+impl Broker {
+    /// Reads records, waiting for them as the request says.
+    pub async fn fetch(&self, _caller: &Caller, request: FetchRequest) -> FetchResult {
+        let inner = &*self.inner;
+        let FetchRequest { max_wait, min_bytes, max_bytes, isolation, partitions } = request;
+        let asked: Vec<Asked> = partitions.into_iter().map(|partition| inner.find(partition)).collect();
+        let mut partitions = inner.read_all(&asked, max_bytes, isolation).await;
+        if max_wait.is_zero() || is_enough(&partitions, min_bytes) {
+            return inner.answer(&asked, partitions);
+        }
+        let notify = Arc::new(Notify::new());
+        let entries = asked.iter().filter_map(|asked| asked.found.as_ref());
+        let _waiting: Vec<_> = entries.map(|(_, partition)| partition.wait(&notify)).collect();
+        let timeout = tokio::time::sleep(max_wait);
+        tokio::pin!(timeout);
+        loop {
+            partitions = inner.read_all(&asked, max_bytes, isolation).await;
+            if is_enough(&partitions, min_bytes) {
+                return inner.answer(&asked, partitions);
+            }
+            tokio::select! {
+                () = notify.notified() => {}
+                () = &mut timeout => return inner.answer(&asked, partitions),
+            }
+        }
+    }
+}
+
+fn is_enough(partitions: &[Outcome], min_bytes: usize) -> bool {
+    let bytes = |outcome: &Outcome| outcome.as_ref().map_or(0, bytes_of);
+    partitions.iter().any(Result::is_err) || partitions.iter().map(bytes).sum::<usize>() >= min_bytes
+}
+
+fn bytes_of(fetched: &Fetched) -> usize {
+    fetched.records.iter().map(bytes::Bytes::len).sum()
+}
+
+impl Inner {
+    fn find(&self, request: FetchPartition) -> Asked {
+        let topic = self.state.table.topic(&request.topic);
+        let found = topic.and_then(|topic| {
+            let partition = topic.partitions.get(usize::try_from(request.partition).ok()?).cloned()?;
+            Some((topic, partition))
+        });
+        Asked { request, found }
+    }
+
+    fn answer(&self, asked: &[Asked], partitions: Vec<Outcome>) -> FetchResult {
+        for (asked, outcome) in asked.iter().zip(&partitions) {
+            if let (Some((topic, _)), Ok(fetched)) = (&asked.found, outcome) {
+                self.metrics.fetched(&topic.topic.name, bytes_of(fetched));
+            }
+        }
+        FetchResult { partitions }
+    }
+
+    async fn read_all(&self, asked: &[Asked], max_bytes: usize, isolation: Isolation) -> Vec<Outcome> {
+        let mut outcomes = Vec::with_capacity(asked.len());
+        let mut left = max_bytes;
+        let mut is_first = true;
+        for asked in asked {
+            let outcome = self.read_one(asked, left, is_first, isolation).await;
+            if let Ok(fetched) = &outcome {
+                let bytes = bytes_of(fetched);
+                left = left.saturating_sub(bytes);
+                is_first &= bytes == 0;
+            }
+            outcomes.push(outcome);
+        }
+        outcomes
+    }
+
+    /// Reads from one partition. Only the first that has anything may give a batch that is larger than what is left.
+    async fn read_one(&self, asked: &Asked, left: usize, is_first: bool, isolation: Isolation) -> Outcome {
+        let request = &asked.request;
+        let Some((_, partition)) = &asked.found else { return Err(unknown(request)) };
+        let (mut fetched, end) = look(&partition.lock(), request.offset, isolation)?;
+        let limit = request.max_bytes.min(left);
+        if request.offset >= end || (limit < LEFT_BYTES_MIN && !is_first) {
+            return Ok(fetched);
+        }
+        let read = self.read(partition, request.offset.cast_unsigned(), limit).await;
+        match read {
+            Ok(read) if read.bytes <= limit || is_first => fetched.records = read.pieces,
+            Ok(_) => {}
+            Err(error) => return Err(read_error(error, &fetched)),
+        }
+        Ok(fetched)
+    }
+
+    /// From memory if it is there, else from the disk.
+    pub(crate) async fn read(
+        &self,
+        partition: &PartitionEntry,
+        from: u64,
+        limit: usize,
+    ) -> Result<Read, ReadError> {
+        let log = partition.log;
+        if let Some(read) = self.journal.read_cached(log, from, limit)? {
+            return Ok(read);
+        }
+        let journal = self.journal.clone();
+        self.blocking(move || journal.read(log, from, limit)).await
+    }
+
+    /// Runs `work` on the blocking pool, as one of a bounded number.
+    pub(crate) async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        // The semaphore is never closed; without a permit the work is merely not counted.
+        let permit = Arc::clone(&self.disk_reads).acquire_owned().await.ok();
+        let done = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work()
+        });
+        match done.await {
+            Ok(result) => result,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+}
+
+/// What the partition says of itself, and up to where the reader may read.
+fn look(partition: &Partition, offset: i64, isolation: Isolation) -> Result<(Fetched, i64), FetchError> {
+    let (high_watermark, log_start_offset) = (partition.high_watermark(), partition.log_start());
+    if partition.check_readable(offset).is_err() {
+        return Err(FetchError::OffsetOutOfRange { offset, log_start_offset, high_watermark });
+    }
+    let last_stable_offset = partition.last_stable_offset();
+    let end = match isolation {
+        Isolation::ReadUncommitted => high_watermark,
+        Isolation::ReadCommitted => last_stable_offset,
+    };
+    let (records, aborted) = (Vec::new(), Vec::new());
+    Ok((Fetched { high_watermark, last_stable_offset, log_start_offset, records, aborted }, end))
+}
+
+fn unknown(request: &FetchPartition) -> FetchError {
+    match &request.topic {
+        TopicRef::Name(topic) => {
+            FetchError::UnknownPartition { topic: Arc::clone(topic), partition: request.partition }
+        }
+        TopicRef::Id(id) => FetchError::UnknownTopicId(*id),
+    }
+}
+
+fn read_error(error: ReadError, partition: &Fetched) -> FetchError {
+    let Fetched { high_watermark, log_start_offset, .. } = *partition;
+    match error {
+        // Trimmed between the look and the read.
+        ReadError::OutOfRange { offset, available, .. } => FetchError::OffsetOutOfRange {
+            offset: offset.cast_signed(),
+            log_start_offset: log_start_offset.max(available.start.cast_signed()),
+            high_watermark,
+        },
+        ReadError::Damaged(damage) => FetchError::Corrupt(damage.to_string()),
+        ReadError::Io { .. } => FetchError::Storage(error.to_string()),
+    }
+}

@@ -1,0 +1,202 @@
+//! Compaction: of the records with one key, the latest survives.
+//!
+//! A pass over one partition first reads what is new and notes the latest offset of each key, then has the journal
+//! rewrite the partition's segments, which asks [`Cleaning::keep`] about every batch. Only sealed segments are
+//! rewritten; the active one is closed early when records wait in it longer than the topic's `segment.ms`.
+//! The broker's own state logs are compacted in the same way.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use annals_journal::{EntryHeader, Journal, Keep, LogId, ReadError};
+use annals_topics::batch::{Batch, BatchHeader, ExpandLimits};
+use annals_topics::compaction::{CleanRules, Cleaned, Dirt, OffsetMap, clean, cleanable_until};
+use annals_topics::config::{Compaction, TopicConfig};
+use annals_topics::partition::retention::Extent;
+use bytes::Bytes;
+
+use crate::Inner;
+use crate::state_log::{CATALOGUE_LOG, OFFSETS_LOG};
+
+/// Bytes of a log that are read at once.
+const READ_BYTES: usize = 4 << 20;
+/// A state log smaller than this is not worth a pass.
+const STATE_LOG_BYTES_MIN: u64 = 4 << 20;
+
+/// The passes that are under way, and how far the last ones went.
+#[derive(Default)]
+pub(crate) struct Cleaning {
+    passes: Mutex<HashMap<LogId, Arc<Pass>>>,
+    cleaned_to: Mutex<HashMap<LogId, i64>>,
+}
+
+/// One pass over one log.
+struct Pass {
+    map: OffsetMap,
+    rules: CleanRules,
+    /// The offset of each producer's last record.
+    producer_tails: HashMap<i64, i64>,
+}
+
+/// A log that may be compacted.
+struct Candidate {
+    log: LogId,
+    config: Compaction,
+    /// How long records may wait in the active segment.
+    segment_ms: i64,
+    high_watermark: i64,
+    producer_tails: HashMap<i64, i64>,
+    bytes_min: u64,
+}
+
+impl Cleaning {
+    /// What a rewrite keeps of an entry: everything, unless a pass over its log is under way.
+    pub(crate) fn keep(&self, header: &EntryHeader, payload: &Bytes) -> Keep {
+        let Some(pass) = lock(&self.passes).get(&header.log).cloned() else { return Keep::All };
+        let is_tail = |header: &BatchHeader| {
+            pass.producer_tails.get(&header.producer_id).is_some_and(|&last| last == header.last_offset())
+        };
+        let cleaned = Batch::parse(payload.clone())
+            .map_err(Into::into)
+            .and_then(|batch| clean(&batch, &pass.map, &pass.rules, is_tail));
+        match cleaned {
+            Ok(Cleaned::Keep) => Keep::All,
+            Ok(Cleaned::Drop) => Keep::Drop,
+            Ok(Cleaned::Replace(batch)) => Keep::Replace(batch.encode()),
+            Err(error) => {
+                tracing::warn!(log = %header.log, offset = header.base_offset, %error, "cannot compact a batch");
+                Keep::All
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Looks at all compacted logs every now and then.
+pub(crate) async fn run(inner: Arc<Inner>) {
+    loop {
+        tokio::time::sleep(inner.options.compaction_interval).await;
+        for candidate in inner.candidates() {
+            inner.compact_if_due(candidate).await;
+        }
+    }
+}
+
+impl Inner {
+    fn candidates(&self) -> Vec<Candidate> {
+        let state_logs = [CATALOGUE_LOG, OFFSETS_LOG].into_iter().filter_map(|log| self.state_log(log));
+        let mut candidates: Vec<_> = state_logs.collect();
+        for topic in self.state.table.topics() {
+            if !topic.topic.config.cleanup.compact {
+                continue;
+            }
+            for partition in &topic.partitions {
+                let state = partition.lock();
+                candidates.push(Candidate {
+                    log: partition.log,
+                    config: topic.topic.config.compaction,
+                    segment_ms: topic.topic.config.segment_ms,
+                    high_watermark: state.high_watermark(),
+                    producer_tails: state.producer_tails(),
+                    bytes_min: 1,
+                });
+            }
+        }
+        candidates
+    }
+
+    fn state_log(&self, log: LogId) -> Option<Candidate> {
+        let end = self.journal.log(log)?.offsets.end;
+        let defaults = TopicConfig::default();
+        Some(Candidate {
+            log,
+            config: Compaction { delete_retention_ms: 0, ..defaults.compaction },
+            segment_ms: i64::MAX,
+            high_watermark: end.cast_signed(),
+            producer_tails: HashMap::new(),
+            bytes_min: STATE_LOG_BYTES_MIN,
+        })
+    }
+
+    async fn compact_if_due(&self, candidate: Candidate) {
+        let now_ms = self.clock.now_ms();
+        let facts = self.journal.extents(candidate.log);
+        let sealed = facts.iter().take_while(|facts| facts.sealed).count();
+        let waits_too_long = facts[sealed..].iter().any(|facts| {
+            now_ms.saturating_sub(facts.max_timestamp_ms) > candidate.segment_ms
+        });
+        if waits_too_long {
+            self.journal.roll();
+        }
+        let mut extents = super::extents(&self.journal, candidate.log, now_ms);
+        extents.truncate(sealed);
+        let end = extents.last().map_or(0, |extent| extent.next_offset).min(candidate.high_watermark);
+        let end = cleanable_until(&extents, end, candidate.config.min_lag_ms, now_ms);
+        let from = lock(&self.state.cleaning.cleaned_to).get(&candidate.log).copied().unwrap_or(0);
+        let dirt = dirt(&extents, from, end);
+        if dirt.dirty_bytes >= candidate.bytes_min && dirt.is_due(&candidate.config, now_ms) {
+            self.compact(candidate, from, end, now_ms).await;
+        }
+    }
+
+    async fn compact(&self, candidate: Candidate, from: i64, end: i64, now_ms: i64) {
+        let Candidate { log, config, producer_tails, .. } = candidate;
+        let expand = self.options.expand;
+        let mut seed = [0; 16];
+        seed[..8].copy_from_slice(&self.clock.random().to_le_bytes());
+        seed[8..].copy_from_slice(&self.clock.random().to_le_bytes());
+        let map = OffsetMap::new(from, self.options.compaction_bytes_max, seed);
+        let journal = self.journal.clone();
+        let filled = self.blocking(move || fill(&journal, log, map, end, &expand)).await;
+        let map = match filled {
+            Ok(map) => map,
+            Err(error) => return tracing::warn!(%log, %error, "cannot compact a log"),
+        };
+        let complete_to = map.complete_to();
+        let rules = CleanRules { now_ms, delete_retention_ms: config.delete_retention_ms, expand };
+        let pass = Arc::new(Pass { map, rules, producer_tails });
+        lock(&self.state.cleaning.passes).insert(log, pass);
+        self.journal.rewrite(log, end.cast_unsigned()).await;
+        lock(&self.state.cleaning.passes).remove(&log);
+        lock(&self.state.cleaning.cleaned_to).insert(log, complete_to);
+        tracing::debug!(%log, from, to = complete_to, "compacted a log");
+    }
+}
+
+fn dirt(extents: &[Extent], from: i64, end: i64) -> Dirt {
+    let is_clean = |extent: &&Extent| extent.next_offset <= from;
+    let clean_bytes = extents.iter().filter(is_clean).map(|extent| extent.size_bytes).sum();
+    let dirty = || extents.iter().filter(|extent| extent.next_offset > from && extent.next_offset <= end);
+    let oldest_dirty_ms = dirty().map(|extent| extent.max_timestamp).min().unwrap_or(i64::MAX);
+    Dirt { clean_bytes, dirty_bytes: dirty().map(|extent| extent.size_bytes).sum(), oldest_dirty_ms }
+}
+
+/// Notes the latest offset of each key between where the map stands and `end`.
+fn fill(
+    journal: &Journal,
+    log: LogId,
+    mut map: OffsetMap,
+    end: i64,
+    limits: &ExpandLimits,
+) -> Result<OffsetMap, ReadError> {
+    let start = journal.log(log).map_or(0, |facts| facts.offsets.start);
+    let mut next = map.complete_to().cast_unsigned().max(start);
+    while next < end.cast_unsigned() {
+        let entries = journal.entries(log, next, READ_BYTES)?;
+        let Some(last) = entries.last() else { break };
+        next = last.header.end_offset();
+        for entry in entries {
+            if entry.header.base_offset >= end.cast_unsigned() {
+                return Ok(map);
+            }
+            let added = Batch::parse(entry.payload).and_then(|batch| map.add(&batch, limits));
+            if matches!(added, Ok(false)) {
+                return Ok(map);
+            }
+        }
+    }
+    Ok(map)
+}

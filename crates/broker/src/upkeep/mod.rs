@@ -1,0 +1,20 @@
+//! Background work: removing what is too old or too much, and compacting.
+
+pub(crate) mod compaction;
+pub(crate) mod retention;
+
+use annals_journal::{ExtentFacts, Journal, LogId};
+use annals_topics::partition::retention::Extent;
+
+/// What the journal knows about a partition's log, as the engine wants it.
+fn extents(journal: &Journal, log: LogId, now_ms: i64) -> Vec<Extent> {
+    let extent = |facts: ExtentFacts| Extent {
+        first_offset: facts.offsets.start.cast_signed(),
+        next_offset: facts.offsets.end.cast_signed(),
+        size_bytes: facts.bytes,
+        max_timestamp: facts.max_timestamp_ms,
+        // Records without a timestamp count as new: the journal does not date its extents.
+        written_ms: now_ms,
+    };
+    journal.extents(log).into_iter().map(extent).collect()
+}
