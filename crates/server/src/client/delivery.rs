@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -110,7 +110,12 @@ pub(crate) fn send(producer: &BaseProducer<Deliveries>, topic: &str, outgoing: O
     loop {
         match producer.send(record) {
             Ok(()) => return Ok(()),
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), unsent)) => record = unsent,
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), unsent)) => {
+                if producer.in_flight_count() == 0 {
+                    bail!("the record is larger than queue.buffering.max.kbytes allows");
+                }
+                record = unsent;
+            }
             Err((error, _)) => return Err(explain(&error)),
         }
         take_turn(producer);

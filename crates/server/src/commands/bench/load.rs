@@ -13,8 +13,9 @@ use crate::client::{Connection, admin_options, cluster, code_text, explain, wait
 use crate::human;
 use crate::interrupt::Interrupt;
 
-/// Five batches of 1 MiB on the way and some that fill: more adds waiting in the client, not throughput.
-const WINDOW_BYTES: u64 = 8 << 20;
+/// Two batches of 1 MiB, so that one is written while the next one travels. What is more than that only waits in
+/// the client, whose idempotent producer spins while five batches are on the way and another one is full.
+const WINDOW_BYTES: u64 = 2 << 20;
 
 /// Options of the load.
 #[derive(clap::Args, Clone, Debug)]
@@ -51,7 +52,7 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) rate: Option<u64>,
 
-    /// Records that each producer leaves unacknowledged, about [default: as many as make 8 MiB]
+    /// Records that each producer leaves unacknowledged, about [default: as many as make 2 MiB]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     window: Option<u64>,
 

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 
 const CHUNK_BYTES: usize = 256 << 10;
 const CHUNKS_WAITING_MAX: usize = 4;
-const LINE_BYTES_MAX: usize = 128 << 20;
+const LINE_BYTES_MAX: usize = 64 << 20;
 const TURN: Duration = Duration::from_millis(20);
 
 /// The lines of an input, one after the other.

@@ -141,9 +141,13 @@ fn open_input(args: &Args) -> Result<Lines> {
     }
 }
 
-/// Refuses a partition that is not there: the client library would wait for it to appear.
+/// Refuses a partition that is not there: the client library would wait for it to appear. Tells of a topic that is
+/// not there: without auto-creation the library takes half a minute to give up.
 fn check_topic(connection: &Connection, args: &Args) -> Result<()> {
     let topic = crate::client::cluster::find(&connection.consumer(&[])?, &args.topic)?;
+    if topic.is_none() {
+        eprintln!("annals: topic \"{}\" does not exist; the broker creates it now, if it may", args.topic);
+    }
     let (Some(wanted), Some(topic)) = (args.partition, topic) else { return Ok(()) };
     if topic.partitions.iter().all(|placement| placement.partition != wanted) {
         bail!("topic \"{}\" has no partition {wanted}; it has {}", args.topic, topic.partitions.len());
@@ -157,10 +161,10 @@ fn producer_config(connection: &Connection, args: &Args) -> rdkafka::ClientConfi
         ("linger.ms", "5"),
         ("batch.size", "1000000"),
         ("enable.idempotence", idempotent),
-        ("queue.buffering.max.kbytes", "65536"),
+        ("queue.buffering.max.kbytes", "131072"),
         ("message.timeout.ms", "60000"),
         // The topic's max.message.bytes decides, not this client.
-        ("message.max.bytes", "134217728"),
+        ("message.max.bytes", "100000000"),
         ("sticky.partitioning.linger.ms", "10"),
         ("partitioner", "murmur2_random"),
     ]);
