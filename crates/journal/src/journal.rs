@@ -322,7 +322,12 @@ fn check_format(files: &dyn Files) -> Result<(), OpenError> {
         let text = format!("annals-journal {FORMAT}\n");
         return write_atomically(files, FORMAT_FILE, text.as_bytes()).map_err(OpenError::io("write FORMAT"));
     }
-    let found = read_format(files).map_err(OpenError::io("read FORMAT"))?;
+    read_format_number(files)
+}
+
+/// Checks that this program understands the directory's format.
+pub(crate) fn read_format_number(files: &dyn Files) -> Result<(), OpenError> {
+    let found = read_format(files).map_err(OpenError::io("read FORMAT; is this a data directory?"))?;
     let number = found.trim().strip_prefix("annals-journal ").and_then(|number| number.parse::<u32>().ok());
     match number {
         Some(number) if number <= FORMAT => Ok(()),

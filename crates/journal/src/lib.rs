@@ -58,6 +58,7 @@ mod segment;
 mod shared;
 mod space;
 mod upkeep;
+mod verify;
 mod writer;
 
 pub use entry::{Durability, Entry, EntryHeader, EntryKind, Group, HEAD_LEN_MAX, Payload};
@@ -72,3 +73,4 @@ pub use machine::{Idle, Keep, Machine, Observer};
 pub use options::{GROUP_BYTES_MAX, Options};
 pub use read::{EntryRead, ExtentFacts, LogFacts, Read};
 pub use recover::Cut;
+pub use verify::{LogReport, Report, SegmentReport, verify};

@@ -21,6 +21,9 @@ use crate::segment::footer::{Footer, FooterError};
 use crate::segment::scan::{Frame, Item, Scanner};
 use crate::segment::{DATA_START, HeaderError, Segment, SegmentHeader, SegmentName};
 
+/// What is said of padding in which a bit has flipped.
+pub(crate) const PADDING: &str = "padding is not zero";
+
 /// A segment as it was found.
 pub(crate) struct Found {
     pub(crate) segment: Arc<Segment>,
@@ -201,7 +204,7 @@ pub(crate) fn scan(
                 scan.unreadable.push(structural(name, from..to, &error.to_string()));
             }
             Item::Padding { from, to } => {
-                scan.unreadable.push(structural(name, from..to, "padding is not zero"));
+                scan.unreadable.push(structural(name, from..to, PADDING));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Bits that flip in files at rest: noticed, named, and everything else stays readable.
 
-use annals_journal::{FaultFiles, Files, Journal, LogId, ReadError};
+use annals_journal::{FaultFiles, Files, Journal, LogId, ReadError, verify};
 
 use crate::world::{append, one, start};
 
@@ -40,10 +40,15 @@ fn a_flipped_bit_after_an_orderly_end_costs_at_most_one_entry() {
         append(&journal, one(1, offset, 300)).unwrap();
     }
     journal.close();
+    let report = verify(&files, |_, _| {}).unwrap();
+    assert!(report.damage.is_empty() && report.cut.is_none(), "{report:?}");
+    assert_eq!(report.logs[&LogId(1)].offsets, 0..40);
     let [name] = &segments(&files)[..] else { panic!("one segment") };
     for bit in flips(name, &files) {
         let damaged = files.kill();
         damaged.flip_bit(name, bit);
+        let report = verify(&damaged, |_, _| {}).unwrap();
+        assert!(!report.damage.is_empty() || report.cut.is_some(), "bit {bit}: verify is silent");
         let journal = start(&damaged);
         let (readable, _) = survey(&journal, 40);
         assert!(readable.len() >= 39, "bit {bit}: only {readable:?}");

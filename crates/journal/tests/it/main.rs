@@ -4,4 +4,5 @@ mod basics;
 mod crash;
 mod damage;
 mod faults;
+mod rewrite;
 mod world;

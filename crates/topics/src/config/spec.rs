@@ -408,8 +408,9 @@ pub static TOPIC_SPECS: [Spec; 35] = [
         kind: Long(1, ANY),
         default: "604800000",
         server_names: &["log.roll.ms", "log.roll.hours"],
-        effect: Stored,
-        doc: "After which time Kafka ends a segment file. All partitions share the journal's segments here.",
+        effect: Applied,
+        doc: "How long records of a compacted topic may wait in the journal's active segment before it is closed for \
+compaction. All partitions share the journal's segments here.",
     },
     Spec {
         name: "unclean.leader.election.enable",
