@@ -184,6 +184,26 @@ fn a_static_member_keeps_its_place_through_a_rebalance_until_its_session_ends() 
 }
 
 #[test]
+fn a_member_that_returns_before_its_sync_still_has_to_sync_in_time() {
+    let mut world = World::new();
+    let first = world.join(&static_request("", "i")).unwrap();
+    world.sync(&first, &[]).unwrap();
+    let follower = world.send_join(&static_request("", "j"));
+    let leader = world.join(&static_request(&first.member_id, "i")).unwrap();
+    assert!(world.join_answer(follower).unwrap().is_ok());
+    world.sync(&leader, &[]).unwrap();
+    let returned = world.join(&static_request("", "j")).unwrap();
+    for _ in 0..12 {
+        assert_eq!(world.state(), State::Stable);
+        world.advance_secs(5);
+        let now = world.now();
+        let _ = world.groups.heartbeat(caller(&leader, "i"), now);
+        let _ = world.groups.heartbeat(caller(&returned, "j"), now);
+    }
+    assert_eq!((world.state(), world.member_count()), (State::PreparingRebalance, 1));
+}
+
+#[test]
 fn an_instance_id_must_match_its_member() {
     let mut world = World::new();
     let (leader, _) = two_statics(&mut world);
