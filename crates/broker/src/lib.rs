@@ -49,7 +49,7 @@ use annals_topics::catalogue::Catalogue;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-pub use metrics::Metrics;
+pub use metrics::{ConnectionGuard, MemoryGuard, Metrics, ProtocolMetrics};
 pub use open::OpenError;
 pub use options::Options;
 pub use produce::ProduceTicket;

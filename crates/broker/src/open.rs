@@ -38,6 +38,9 @@ pub enum OpenError {
     /// The broker's own state could not be read.
     #[error("the broker's state cannot be read: {0}")]
     State(#[from] ReadError),
+    /// The file that holds the directory's identity is damaged.
+    #[error("the file CLUSTER is damaged; remove it to have a new cluster id drawn, nothing else depends on it")]
+    Identity,
     /// A file could not be read or written, or a thread not started.
     #[error("cannot {action}: {source}")]
     Io {
@@ -59,6 +62,7 @@ impl Broker {
         files: Arc<dyn Files>,
         clock: Clock,
     ) -> Result<Self, OpenError> {
+        let started = clock.monotonic();
         let metrics = Arc::new(Metrics::default());
         let cluster_id = identity(files.as_ref(), &clock)?;
         let journal = annals_journal::Options { durability: options.durability, ..journal };
@@ -93,6 +97,7 @@ impl Broker {
             options,
         };
         let broker = Self { inner: Arc::new(inner) };
+        broker.inner.metrics.recovered(broker.inner.clock.monotonic().saturating_sub(started));
         broker.inner.metrics.watch(&broker.inner);
         Ok(broker)
     }
@@ -106,12 +111,21 @@ fn identity(files: &dyn Files, clock: &Clock) -> Result<Arc<str>, OpenError> {
         let file = files.open(IDENTITY_FILE, OpenMode::Read).map_err(io("open CLUSTER"))?;
         let mut bytes = [0; 64];
         let read = file.read_at(0, &mut bytes).map_err(io("read CLUSTER"))?;
-        return Ok(String::from_utf8_lossy(&bytes[..read]).trim().into());
+        return parse_identity(&bytes[..read]).ok_or(OpenError::Identity);
     }
     let id = kafka_id(clock.uuid_v4());
-    annals_journal::write_atomically(files, IDENTITY_FILE, format!("{id}\n").as_bytes())
-        .map_err(io("write CLUSTER"))?;
+    let text = format!("{id} {:08x}\n", crc_of(&id));
+    annals_journal::write_atomically(files, IDENTITY_FILE, text.as_bytes()).map_err(io("write CLUSTER"))?;
     Ok(id.into())
+}
+
+fn parse_identity(text: &[u8]) -> Option<Arc<str>> {
+    let (id, crc) = std::str::from_utf8(text).ok()?.strip_suffix('\n')?.split_once(' ')?;
+    (u32::from_str_radix(crc, 16) == Ok(crc_of(id))).then(|| id.into())
+}
+
+fn crc_of(id: &str) -> u32 {
+    crc32c::crc32c(id.as_bytes())
 }
 
 /// A UUID as Kafka writes it: base64 in the URL alphabet, without padding, 22 characters.
