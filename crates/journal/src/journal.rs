@@ -32,6 +32,9 @@ use crate::writer::{Writer, spare};
 /// The on-disk format that this program writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
 
+/// What [`Journal::stopped`] says after [`Journal::close`].
+pub const CLOSED: &str = "it was closed";
+
 const FORMAT_FILE: &str = "FORMAT";
 
 /// Writes that the commit thread may lag behind the writer.
@@ -226,7 +229,7 @@ impl Journal {
     }
 
     fn stopped_error(&self) -> AppendError {
-        let reason = self.stopped().unwrap_or_else(|| "it was closed".to_owned());
+        let reason = self.stopped().unwrap_or_else(|| CLOSED.to_owned());
         AppendError::Stopped { reason }
     }
 }
@@ -242,7 +245,7 @@ impl Running {
         self.shared.upkeep.close();
         join(threads.spare);
         join(threads.upkeep);
-        self.shared.queue.stop("it was closed");
+        self.shared.queue.stop(CLOSED);
         self.shared.memory.close();
         self.shared.space.wake();
     }
@@ -457,6 +460,6 @@ impl Future for Ticket {
 }
 
 fn stopped(shared: &Shared) -> AppendError {
-    let reason = shared.queue.stopped().unwrap_or_else(|| "it was closed".to_owned());
+    let reason = shared.queue.stopped().unwrap_or_else(|| CLOSED.to_owned());
     AppendError::Stopped { reason }
 }

@@ -66,9 +66,10 @@ pub use error::{AppendError, Damage, ErrorKind, OpenError, ReadError};
 pub use files::disk::DiskFiles;
 #[cfg(feature = "testing")]
 pub use files::fault::FaultFiles;
+pub use files::lock::DataLock;
 pub use files::{File, Files, OpenMode, write_atomically};
 pub use id::{LogId, Sequence};
-pub use journal::{Disk, FORMAT, Journal, Opened, Permit, Ticket};
+pub use journal::{CLOSED, Disk, FORMAT, Journal, Opened, Permit, Ticket};
 pub use machine::{Idle, Keep, Machine, Observer};
 pub use options::{GROUP_BYTES_MAX, Options};
 pub use read::{EntryRead, ExtentFacts, LogFacts, Read};

@@ -21,10 +21,18 @@ impl Interrupt {
     /// # Errors
     /// If the operating system refuses the signal handlers or a thread.
     pub(crate) fn listen() -> Result<Self> {
+        Self::listen_with(|| {})
+    }
+
+    /// As [`Interrupt::listen`], and calls `raised` when the first signal comes.
+    ///
+    /// # Errors
+    /// As [`Interrupt::listen`].
+    pub(crate) fn listen_with(on_signal: impl FnOnce() + Send + 'static) -> Result<Self> {
         let interrupt = Self::default();
         let raised = interrupt.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let wait = move || runtime.block_on(watch_signals(&raised));
+        let wait = move || runtime.block_on(watch_signals(&raised, on_signal));
         // The handle is dropped on purpose: the thread lives as long as the process.
         std::thread::Builder::new().name("signals".into()).spawn(wait).context("cannot watch for signals")?;
         Ok(interrupt)
@@ -49,11 +57,12 @@ impl Interrupt {
     }
 }
 
-async fn watch_signals(interrupt: &Interrupt) {
+async fn watch_signals(interrupt: &Interrupt, on_signal: impl FnOnce()) {
     if next_signal().await.is_err() {
         return;
     }
     interrupt.raise();
+    on_signal();
     if next_signal().await.is_ok() {
         std::process::exit(ENDED_BY_SIGNAL);
     }

@@ -16,6 +16,7 @@ mod logging;
 mod moment;
 mod nearest;
 mod output;
+mod serve;
 
 use std::process::ExitCode;
 
@@ -25,7 +26,9 @@ use crate::commands::Cli;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    logging::init(cli.verbose);
+    if !cli.command.has_own_logging() {
+        logging::init(cli.verbose);
+    }
     match commands::run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure::report(&error),

@@ -89,7 +89,8 @@ impl Inner {
         let decision = self.state.with_catalogue(|catalogue| catalogue.decide_delete(topic.id));
         let record = decision.map_err(|_| DeleteTopicError::UnknownId(topic.id))?;
         // The definition and the data go in one group: there is no half-deleted topic after a crash.
-        let appended = self.append_catalogue(&[record], |group| {
+        let records = [record];
+        let appended = self.append_catalogue(&records, |group| {
             topic.logs.iter().for_each(|&log| group.delete(LogId(log)));
         });
         appended.await.map_err(|error| DeleteTopicError::Unavailable(error.to_string()))?;

@@ -9,6 +9,7 @@
 pub(crate) mod disk;
 #[cfg(feature = "testing")]
 pub(crate) mod fault;
+pub(crate) mod lock;
 
 use std::io;
 use std::sync::Arc;

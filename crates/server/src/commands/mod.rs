@@ -7,7 +7,9 @@ mod dev;
 mod doctor;
 mod group;
 mod produce;
+mod serve;
 mod topic;
+mod verify;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -31,6 +33,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run the server
+    Serve(serve::Args),
     /// Sample topics, a live producer and a consumer group to look at
     Dev(dev::Args),
     /// Create, list, describe, alter and delete topics
@@ -45,13 +49,24 @@ pub(crate) enum Command {
     Bench(bench::Args),
     /// Look for what would make a server slow, unsafe or unable to start
     Doctor(doctor::Args),
+    /// Check every byte of a data directory
+    Verify(verify::Args),
     /// Print the completion script of a shell
     Completion(completion::Args),
+}
+
+impl Command {
+    /// Whether the command sets up its own log lines.
+    pub(crate) fn has_own_logging(&self) -> bool {
+        matches!(self, Self::Serve(_))
+    }
 }
 
 /// Runs one command.
 pub(crate) fn run(command: Command) -> Result<()> {
     match command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Dev(args) => dev::run(&args),
         Command::Topic(args) => topic::run(&args),
         Command::Produce(args) => produce::run(&args),

@@ -1,0 +1,462 @@
+//! The server's settings: from a TOML file, then `ANNALS_*` environment variables, then flags.
+//!
+//! Every setting has one dotted name, `kafka.addr` say, which is `[kafka] addr` in the file, `ANNALS_KAFKA_ADDR` in the
+//! environment and `--set kafka.addr=…` on the command line; those that most people need have a flag of their own. A name
+//! that does not exist is an error that tells the nearest that does. Names under `topic_defaults` are Kafka's topic
+//! configurations.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use annals_broker::Options as BrokerOptions;
+use annals_journal::Durability;
+use annals_topics::batch::RecordCheck;
+use annals_topics::config::Overrides;
+use anyhow::{Context, Result, bail};
+
+use crate::failure::usage;
+use crate::human::{parse_bytes, parse_duration};
+use crate::nearest::hint;
+
+/// Everything that can be set.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) broker: BrokerOptions,
+    pub(crate) journal: annals_journal::Options,
+    pub(crate) direct_io: bool,
+    pub(crate) kafka: annals_kafka::Options,
+    pub(crate) http: annals_http::Options,
+    pub(crate) allow_remote: bool,
+    pub(crate) log_filter: String,
+    pub(crate) log_format: LogFormat,
+    pub(crate) otlp_endpoint: Option<String>,
+    topic_defaults: BTreeMap<String, String>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line, for programs.
+    Json,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("annals-data"),
+            broker: BrokerOptions::default(),
+            journal: annals_journal::Options::default(),
+            direct_io: true,
+            kafka: annals_kafka::Options::default(),
+            http: annals_http::Options::default(),
+            allow_remote: false,
+            log_filter: "info".to_owned(),
+            log_format: LogFormat::Text,
+            otlp_endpoint: None,
+            topic_defaults: BTreeMap::new(),
+        }
+    }
+}
+
+/// One setting: its name, what it does with its trade-off, and how a value gets into place.
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    pub(crate) default: &'static str,
+    pub(crate) doc: &'static str,
+    set: fn(&mut Settings, &str) -> Result<(), String>,
+}
+
+/// All settings, in the order in which `--print-config` shows them.
+pub(crate) const KEYS: &[Key] = &[
+    Key {
+        name: "data_dir",
+        default: "annals-data",
+        doc: "The directory that holds everything. Made if it is not there.",
+        set: |s, v| {
+            s.data_dir = PathBuf::from(v);
+            Ok(())
+        },
+    },
+    Key {
+        name: "durability",
+        default: "sync",
+        doc: "sync: acknowledge when the data is on disk. async: acknowledge when the operating system has it; faster \
+              for small writes, and a power failure may lose the last journal.async_interval.",
+        set: |s, v| Ok(s.broker.durability = durability(v)?),
+    },
+    Key {
+        name: "auto_create_topics",
+        default: "true",
+        doc: "Whether a topic that a client asks for is created when it does not exist. Convenient; a typo makes a topic.",
+        set: |s, v| Ok(s.broker.auto_create_topics = boolean(v)?),
+    },
+    Key {
+        name: "partitions_default",
+        default: "1",
+        doc: "Partitions of a topic whose creator does not say how many.",
+        set: |s, v| Ok(s.broker.topics.partitions_default = number(v)?),
+    },
+    Key {
+        name: "allow_remote",
+        default: "false",
+        doc: "Allow listening on addresses other than loopback, though there is no authentication: whoever reaches the \
+              port can read and write everything.",
+        set: |s, v| Ok(s.allow_remote = boolean(v)?),
+    },
+    Key {
+        name: "kafka.addr",
+        default: "127.0.0.1:9092",
+        doc: "Where Kafka clients connect. Port 0 takes a free one.",
+        set: |s, v| Ok(s.kafka.address = address(v)?),
+    },
+    Key {
+        name: "kafka.advertised",
+        default: "",
+        doc: "HOST:PORT under which clients reach this server, if it differs from the address that they connect to, as \
+              behind a proxy.",
+        set: |s, v| Ok(s.kafka.advertised = if v.is_empty() { None } else { Some(v.parse()?) }),
+    },
+    Key {
+        name: "kafka.connections_max",
+        default: "10000",
+        doc: "Kafka connections at the same time. More are refused.",
+        set: |s, v| Ok(s.kafka.connections_max = number(v)?),
+    },
+    Key {
+        name: "kafka.request_bytes_max",
+        default: "100MiB",
+        doc: "The largest request (socket.request.max.bytes).",
+        set: |s, v| Ok(s.kafka.request_bytes_max = size(v)?),
+    },
+    Key {
+        name: "kafka.memory_max",
+        default: "128MiB",
+        doc: "Memory for requests and answers under way, over all connections. At the limit clients wait.",
+        set: |s, v| Ok(s.kafka.memory_in_all = size(v)?),
+    },
+    Key {
+        name: "kafka.idle_timeout",
+        default: "10m",
+        doc: "A connection that says nothing for this long is closed (connections.max.idle.ms).",
+        set: |s, v| Ok(s.kafka.idle_timeout = duration(v)?),
+    },
+    Key {
+        name: "http.addr",
+        default: "127.0.0.1:7117",
+        doc: "Where health, metrics and the API are served. Port 0 takes a free one.",
+        set: |s, v| Ok(s.http.address = address(v)?),
+    },
+    Key {
+        name: "http.allowed_hosts",
+        default: "",
+        doc: "Names, separated by commas, under which HTTP clients may call besides localhost and IP addresses.",
+        set: |s, v| {
+            s.http.allowed_hosts =
+                v.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+            Ok(())
+        },
+    },
+    Key {
+        name: "journal.segment_bytes",
+        default: "64MiB",
+        doc: "Size of the journal's files. Smaller gives space back sooner, larger makes fewer files.",
+        set: |s, v| Ok(s.journal.segment_bytes = size(v)? as u64),
+    },
+    Key {
+        name: "journal.cache_bytes",
+        default: "64MiB",
+        doc: "Memory for recently written records. Consumers that keep up are served from it.",
+        set: |s, v| Ok(s.journal.tail_cache_bytes = size(v)?),
+    },
+    Key {
+        name: "journal.async_interval",
+        default: "100ms",
+        doc: "With async durability: the longest that written data stays unsynced.",
+        set: |s, v| Ok(s.journal.async_interval = duration(v)?),
+    },
+    Key {
+        name: "journal.direct_io",
+        default: "true",
+        doc: "Write past the page cache where the filesystem can. Turn off if the disk is slower that way.",
+        set: |s, v| Ok(s.direct_io = boolean(v)?),
+    },
+    Key {
+        name: "topics.check_records",
+        default: "when-needed",
+        doc: "always: expand and check compressed records when they arrive, which costs processor time. when-needed: \
+              only where the topic's configuration depends on them.",
+        set: |s, v| Ok(s.broker.record_check = record_check(v)?),
+    },
+    Key {
+        name: "topics.retention_interval",
+        default: "5s",
+        doc: "How often old records are looked for (log.retention.check.interval.ms).",
+        set: |s, v| Ok(s.broker.retention_interval = duration(v)?),
+    },
+    Key {
+        name: "topics.compaction_interval",
+        default: "5s",
+        doc: "How often compacted topics are looked at.",
+        set: |s, v| Ok(s.broker.compaction_interval = duration(v)?),
+    },
+    Key {
+        name: "groups.initial_rebalance_delay",
+        default: "100ms",
+        doc: "How long the first members of a group wait for others (group.initial.rebalance.delay.ms).",
+        set: |s, v| Ok(s.broker.groups.initial_rebalance_delay = duration(v)?),
+    },
+    Key {
+        name: "groups.offsets_retention",
+        default: "7d",
+        doc: "How long the offsets of a group without members are kept (offsets.retention.minutes).",
+        set: |s, v| Ok(s.broker.groups.offsets_retention = duration(v)?),
+    },
+    Key {
+        name: "log.filter",
+        default: "info",
+        doc: "Which log lines: error, warn, info, debug, trace, or per part, as in info,annals_kafka=debug.",
+        set: |s, v| {
+            s.log_filter = v.to_owned();
+            Ok(())
+        },
+    },
+    Key {
+        name: "log.format",
+        default: "text",
+        doc: "text for people, json for programs. Log lines go to standard error.",
+        set: |s, v| Ok(s.log_format = log_format(v)?),
+    },
+    Key {
+        name: "otlp.endpoint",
+        default: "",
+        doc: "Where traces are sent in the OpenTelemetry protocol over HTTP, for example http://127.0.0.1:4318. Off when \
+              empty.",
+        set: |s, v| {
+            s.otlp_endpoint = (!v.is_empty()).then(|| v.to_owned());
+            Ok(())
+        },
+    },
+];
+
+const TOPIC_DEFAULTS: &str = "topic_defaults.";
+
+impl Settings {
+    /// Reads the file, the environment and the given `name=value` pairs, in this order.
+    pub(crate) fn load(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+        pairs: &[(String, String)],
+    ) -> Result<Self> {
+        let mut settings = Self::default();
+        if let Some(file) = file {
+            settings.read_file(file)?;
+        }
+        settings.read_environment(environment)?;
+        for (name, value) in pairs {
+            settings.set(name, value).map_err(usage)?;
+        }
+        settings.finish()?;
+        Ok(settings)
+    }
+
+    fn read_file(&mut self, file: &Path) -> Result<()> {
+        let place = file.display();
+        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {place}"))?;
+        let table: toml::Table = text.parse().with_context(|| format!("{place} is not valid TOML"))?;
+        let mut pairs = Vec::new();
+        flatten("", &table, &mut pairs)?;
+        for (name, value) in pairs {
+            self.set(&name, &value).map_err(|error| usage(format!("{place}: {error}")))?;
+        }
+        Ok(())
+    }
+
+    fn read_environment(&mut self, environment: impl Iterator<Item = (String, String)>) -> Result<()> {
+        let variables: BTreeMap<String, String> = environment.collect();
+        for key in KEYS {
+            let name = variable(key.name);
+            if let Some(value) = variables.get(&name) {
+                self.set(key.name, value).map_err(|error| usage(format!("{name}: {error}")))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        if let Some(config) = name.strip_prefix(TOPIC_DEFAULTS) {
+            self.topic_defaults.insert(config.to_owned(), value.to_owned());
+            return Ok(());
+        }
+        let Some(key) = KEYS.iter().find(|key| key.name == name) else {
+            return Err(format!("unknown setting \"{name}\"{}", hint(name, KEYS.iter().map(|key| key.name))));
+        };
+        (key.set)(self, value).map_err(|error| format!("{name} = \"{value}\": {error}"))
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        let defaults = self.topic_defaults.iter().map(|(name, value)| (name.as_str(), Some(value.as_str())));
+        self.broker.topic_defaults =
+            Overrides::from_pairs(defaults).map_err(|error| usage(format!("topic_defaults: {error}")))?;
+        for (name, address) in [("kafka.addr", self.kafka.address), ("http.addr", self.http.address)] {
+            if !address.ip().is_loopback() && !self.allow_remote {
+                bail!(usage(format!(
+                    "{name} = {address} can be reached from other machines, and nothing asks who connects; \
+                     listen on 127.0.0.1, or allow it with --allow-remote"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `ANNALS_KAFKA_ADDR` for `kafka.addr`.
+fn variable(name: &str) -> String {
+    format!("ANNALS_{}", name.replace('.', "_").to_uppercase())
+}
+
+/// `[kafka] addr = "…"` as `kafka.addr`. Topic configurations have dots in their own names.
+fn flatten(prefix: &str, table: &toml::Table, pairs: &mut Vec<(String, String)>) -> Result<()> {
+    for (name, value) in table {
+        let name = format!("{prefix}{name}");
+        match value {
+            toml::Value::Table(table) => flatten(&format!("{name}."), table, pairs)?,
+            toml::Value::String(text) => pairs.push((name, text.clone())),
+            toml::Value::Integer(_) | toml::Value::Boolean(_) | toml::Value::Float(_) => {
+                pairs.push((name, value.to_string()));
+            }
+            toml::Value::Array(items) => {
+                let items: Option<Vec<&str>> = items.iter().map(toml::Value::as_str).collect();
+                let items = items.ok_or_else(|| usage(format!("{name}: a list of strings is expected")))?;
+                pairs.push((name, items.join(",")));
+            }
+            toml::Value::Datetime(_) => bail!(usage(format!("{name}: a date is not expected here"))),
+        }
+    }
+    Ok(())
+}
+
+/// A configuration file with every setting, its default and what it does.
+pub(crate) fn print_default() -> String {
+    let mut text = String::from("# Settings of annals serve, with their defaults.\n");
+    let mut section = "";
+    for key in KEYS {
+        let (table, name) = key.name.split_once('.').unwrap_or(("", key.name));
+        if table != section {
+            text.push_str(&format!("\n[{table}]\n"));
+            section = table;
+        }
+        let doc = key.doc.split_whitespace().collect::<Vec<_>>().join(" ");
+        text.push_str(&format!("\n# {doc}\n# {name} = \"{}\"\n", key.default));
+    }
+    text.push_str("\n# Kafka's topic configurations, for topics that do not set them.\n[topic_defaults]\n");
+    text.push_str("# \"retention.ms\" = 604800000\n");
+    text
+}
+
+fn durability(value: &str) -> Result<Durability, String> {
+    match value {
+        "sync" => Ok(Durability::Sync),
+        "async" => Ok(Durability::Async),
+        _ => Err("write sync or async".to_owned()),
+    }
+}
+
+fn record_check(value: &str) -> Result<RecordCheck, String> {
+    match value {
+        "always" => Ok(RecordCheck::Always),
+        "when-needed" => Ok(RecordCheck::WhenNeeded),
+        _ => Err("write always or when-needed".to_owned()),
+    }
+}
+
+fn log_format(value: &str) -> Result<LogFormat, String> {
+    match value {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("write text or json".to_owned()),
+    }
+}
+
+fn boolean(value: &str) -> Result<bool, String> {
+    value.parse().map_err(|_| "write true or false".to_owned())
+}
+
+fn number<T: std::str::FromStr>(value: &str) -> Result<T, String> {
+    value.parse().map_err(|_| "a whole number is expected".to_owned())
+}
+
+fn size(value: &str) -> Result<usize, String> {
+    usize::try_from(parse_bytes(value)?).map_err(|_| "too large".to_owned())
+}
+
+fn duration(value: &str) -> Result<Duration, String> {
+    parse_duration(value)
+}
+
+fn address(value: &str) -> Result<SocketAddr, String> {
+    use std::net::ToSocketAddrs;
+    let mut found = value.to_socket_addrs().map_err(|error| format!("not HOST:PORT: {error}"))?;
+    found.next().ok_or_else(|| "the name has no address".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(file: &str, environment: &[(&str, &str)], pairs: &[(&str, &str)]) -> Result<Settings> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("annals.toml");
+        std::fs::write(&path, file)?;
+        let owned = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        Settings::load(Some(&path), owned(environment).into_iter(), &owned(pairs))
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_and_that_over_the_file() {
+        let file = "durability = \"async\"\n[kafka]\naddr = \"127.0.0.1:1\"\n[topic_defaults]\n\"retention.ms\" = 5";
+        let settings =
+            load(file, &[("ANNALS_KAFKA_ADDR", "127.0.0.1:2")], &[("http.addr", "127.0.0.1:3")]).unwrap();
+        assert_eq!(settings.broker.durability, Durability::Async);
+        assert_eq!((settings.kafka.address.port(), settings.http.address.port()), (2, 3));
+        assert_eq!(settings.broker.topic_defaults.get("retention.ms"), Some("5"));
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_place_and_the_nearest_name() {
+        let error = |file| load(file, &[], &[]).unwrap_err().to_string();
+        assert!(error("[kafka]\nadr = \"x\"").ends_with("unknown setting \"kafka.adr\"; did you mean \"kafka.addr\"?"));
+        assert!(error("durability = \"maybe\"").contains("durability = \"maybe\": write sync or async"));
+        assert!(error("[topic_defaults]\n\"retention.sm\" = 1").contains("retention.ms"));
+        let remote = load("", &[], &[("kafka.addr", "0.0.0.0:9092")]).unwrap_err().to_string();
+        assert!(remote.contains("--allow-remote"), "{remote}");
+    }
+
+    #[test]
+    fn every_default_is_what_the_table_says() {
+        for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
+            let mut settings = Settings::default();
+            settings.set(key.name, key.default).unwrap();
+            assert_eq!(format!("{settings:?}"), format!("{:?}", Settings::default()), "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn the_printed_file_is_valid() {
+        let text: String = print_default().lines().map(|line| line.strip_prefix("# ").unwrap_or(line)).fold(
+            String::new(),
+            |text, line| {
+                let is_setting = line.starts_with('[') || line.contains(" = \"");
+                if is_setting { text + line + "\n" } else { text }
+            },
+        );
+        assert!(text.contains("[kafka]"));
+        load(&text.replace("kafka.advertised", ""), &[], &[]).unwrap();
+    }
+}

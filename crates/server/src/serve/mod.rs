@@ -1,0 +1,109 @@
+//! Serving: puts journal, broker and front-ends together and takes them apart again in order.
+//!
+//! Start: lock the directory, answer HTTP (not ready yet), recover, accept Kafka clients, say so in one line on standard
+//! output. Stop: no new connections, finish what is under way, stop background work, sync and close the journal. A second
+//! signal ends the process at once; nothing acknowledged is lost either way.
+
+pub(crate) mod config;
+pub(crate) mod logging;
+mod status;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use annals_broker::Broker;
+use annals_clock::Clock;
+use annals_journal::{DataLock, DiskFiles};
+use anyhow::{Context, Result};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use self::config::Settings;
+use self::status::ServerStatus;
+
+/// Where a server can be reached.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Addresses {
+    pub(crate) kafka: SocketAddr,
+    pub(crate) http: SocketAddr,
+}
+
+/// Serves until `shutdown` becomes true. `ready` is told the addresses once clients are accepted.
+pub(crate) fn serve(
+    settings: Settings,
+    shutdown: watch::Receiver<bool>,
+    ready: impl FnOnce(Addresses) -> Result<()>,
+) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("annals")
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(run(settings, shutdown, ready))
+}
+
+async fn run(
+    settings: Settings,
+    shutdown: watch::Receiver<bool>,
+    ready: impl FnOnce(Addresses) -> Result<()>,
+) -> Result<()> {
+    let clock = Clock::system();
+    let _lock = lock(&settings.data_dir)?;
+    let status = Arc::new(ServerStatus::default());
+    let http = annals_http::Server::bind(settings.http.clone(), Arc::clone(&status) as _, status.http_metrics());
+    let http = http.await.context("cannot serve HTTP")?;
+    let http_address = http.local_addr();
+    let (stop_http, http_stopped) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(http.run(raised(http_stopped)));
+
+    let broker = open(&settings, &clock).await?;
+    status.attach(broker.clone());
+    let (stop_broker, broker_stopped) = watch::channel(false);
+    let background = broker.clone();
+    tasks.spawn(async move { background.run(raised(broker_stopped)).await });
+    let kafka = annals_kafka::Server::bind(settings.kafka.clone(), broker.clone(), clock).await;
+    let kafka = kafka.context("cannot serve Kafka clients")?;
+    ready(Addresses { kafka: kafka.local_addr(), http: http_address })?;
+
+    kafka.run(draining(shutdown, Arc::clone(&status))).await;
+    // Nobody waits any more: what is left to do is to end in order.
+    let _ = stop_broker.send(true);
+    let closing = broker.clone();
+    tokio::task::spawn_blocking(move || closing.close()).await.context("cannot close the journal")?;
+    let _ = stop_http.send(true);
+    while tasks.join_next().await.is_some() {}
+    match broker.stopped() {
+        Some(reason) if reason != annals_journal::CLOSED => anyhow::bail!("the journal had stopped: {reason}"),
+        _ => Ok(()),
+    }
+}
+
+/// Makes the data directory if it is not there, and makes sure that nobody else uses it.
+fn lock(directory: &Path) -> Result<DataLock> {
+    let place = directory.display();
+    std::fs::create_dir_all(directory).with_context(|| format!("cannot make the data directory {place}"))?;
+    Ok(DataLock::acquire(directory)?)
+}
+
+async fn open(settings: &Settings, clock: &Clock) -> Result<Broker> {
+    let place = settings.data_dir.display().to_string();
+    let files = DiskFiles::with_direct(&settings.data_dir, settings.direct_io);
+    let files = Arc::new(files.with_context(|| format!("cannot open {place}"))?);
+    let (broker, journal, clock) = (settings.broker.clone(), settings.journal.clone(), clock.clone());
+    let opened = tokio::task::spawn_blocking(move || Broker::open(broker, journal, files, clock));
+    let opened = opened.await.context("opening the data panicked")?;
+    opened.with_context(|| format!("cannot open the data in {place}"))
+}
+
+async fn raised(mut flag: watch::Receiver<bool>) {
+    // The sender going away ends the server too.
+    let _ = flag.wait_for(|raised| *raised).await;
+}
+
+async fn draining(shutdown: watch::Receiver<bool>, status: Arc<ServerStatus>) {
+    raised(shutdown).await;
+    tracing::info!("stopping: finishing what is under way");
+    status.drain();
+}
