@@ -1,0 +1,195 @@
+//! One connection: requests in, responses out, in the order of the requests.
+//!
+//! Two loops run side by side. The one reads a frame, hands it to the [`Handler`] and queues the [`Reply`]; the other
+//! completes the replies in order and writes them. A reply may still be on its way ([`Reply::Later`]) when the next
+//! request is read: that is how produce requests are pipelined. Everything else is over before the next begins.
+//!
+//! Invariants: responses leave in the order of the requests. The queue is bounded, and each request in it holds its
+//! share of the memory limits. Whatever ends the connection, replies under way get [`Limits::drain_timeout`] to leave.
+
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::Buf;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+use crate::close::Close;
+use crate::frame::{Frame, FrameLimits, FrameReader};
+use crate::memory::{ConnectionMemory, Held};
+use crate::rope::Rope;
+
+/// Requests that are read and not answered yet.
+const PIPELINE_MAX: usize = 512;
+
+/// Small responses that are ready together leave in one write of about this size.
+const WRITE_BYTES: usize = 256 * 1024;
+
+/// What requests are answered by: the dispatcher in the server, something small in a test.
+pub(crate) trait Handler: Send {
+    /// Handles one request. Returns when the next may begin.
+    fn handle(&mut self, request: Request<'_>) -> impl Future<Output = Result<Reply, Close>> + Send;
+}
+
+/// One request, for a [`Handler`].
+pub(crate) struct Request<'a> {
+    pub(crate) bytes: bytes::Bytes,
+    pub(crate) held: &'a mut Held,
+    pub(crate) memory: &'a ConnectionMemory,
+}
+
+/// The answer to a request.
+pub(crate) enum Reply {
+    /// The response.
+    Now(Rope),
+    /// The response when it is ready; `None` if the client wants no answer.
+    Later(BoxFuture<'static, Result<Option<Rope>, Close>>),
+}
+
+/// What a connection must keep to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) frame: FrameLimits,
+    pub(crate) write_stall_timeout: Duration,
+    pub(crate) drain_timeout: Duration,
+}
+
+/// Serves a connection to its end; tells why it ended.
+pub(crate) async fn serve<R, W>(
+    (reader, writer): (R, W),
+    handler: impl Handler,
+    memory: ConnectionMemory,
+    limits: Limits,
+    stopping: watch::Receiver<bool>,
+) -> Close
+where
+    R: AsyncRead + Unpin + Send,
+    W: AsyncWrite + Unpin + Send,
+{
+    let (slots, queue) = mpsc::channel(PIPELINE_MAX);
+    let frames = FrameReader::new(reader, limits.frame);
+    let mut reading = pin!(read_requests(frames, handler, memory, slots, stopping));
+    let mut writing = pin!(write_responses(writer, queue, limits.write_stall_timeout));
+    let why = tokio::select! {
+        why = &mut reading => why,
+        written = &mut writing => return written.err().unwrap_or(Close::ByClient),
+    };
+    match timeout(limits.drain_timeout, writing).await {
+        Ok(Err(close)) if !why.is_notable() => close,
+        _ => why,
+    }
+}
+
+/// A request in the queue, with the memory that it holds until it is answered.
+struct Slot {
+    reply: Reply,
+    held: Held,
+}
+
+/// Reads and starts requests until something ends it. Dropping the queue's sender ends the writer after the last reply.
+async fn read_requests<R: AsyncRead + Unpin>(
+    mut frames: FrameReader<R>,
+    mut handler: impl Handler,
+    memory: ConnectionMemory,
+    slots: mpsc::Sender<Slot>,
+    mut stopping: watch::Receiver<bool>,
+) -> Close {
+    loop {
+        let frame = tokio::select! {
+            biased;
+            _ = stopping.wait_for(|&stopping| stopping) => return Close::Shutdown,
+            frame = next_frame(&mut frames, &memory) => frame,
+        };
+        let slot = match frame {
+            Ok(frame) => start(frame, &mut handler, &memory).await,
+            Err(close) => return close,
+        };
+        match slot {
+            // The writer has gone, and tells why.
+            Ok(slot) => if slots.send(slot).await.is_err() { return Close::ByClient },
+            Err(close) => return close,
+        }
+    }
+}
+
+async fn next_frame<R: AsyncRead + Unpin>(
+    frames: &mut FrameReader<R>,
+    memory: &ConnectionMemory,
+) -> Result<Frame, Close> {
+    let size = frames.next_size().await?;
+    frames.next_frame(size, memory).await
+}
+
+async fn start(frame: Frame, handler: &mut impl Handler, memory: &ConnectionMemory) -> Result<Slot, Close> {
+    let Frame { bytes, mut held } = frame;
+    let reply = handler.handle(Request { bytes, held: &mut held, memory }).await?;
+    Ok(Slot { reply, held })
+}
+
+/// Completes and writes replies in order, several in one write where they are ready.
+async fn write_responses(
+    mut writer: impl AsyncWrite + Unpin,
+    mut queue: mpsc::Receiver<Slot>,
+    stall_timeout: Duration,
+) -> Result<(), Close> {
+    let mut waiting = None;
+    loop {
+        let next = match waiting.take() {
+            Some(slot) => Some(slot),
+            None => queue.recv().await,
+        };
+        let Some(slot) = next else {
+            return Ok(writer.shutdown().await?);
+        };
+        let mut out = complete(slot).await?;
+        let more = take_ready(&mut queue, &mut out);
+        write(&mut writer, out, stall_timeout).await?;
+        waiting = more?;
+    }
+}
+
+async fn complete(slot: Slot) -> Result<Rope, Close> {
+    let Slot { reply, held } = slot;
+    let response = match reply {
+        Reply::Now(response) => response,
+        Reply::Later(response) => response.await?.unwrap_or_default(),
+    };
+    drop(held);
+    Ok(response)
+}
+
+/// Adds further responses that are ready; returns the first request that is not.
+fn take_ready(queue: &mut mpsc::Receiver<Slot>, out: &mut Rope) -> Result<Option<Slot>, Close> {
+    while out.remaining() < WRITE_BYTES {
+        let Ok(mut slot) = queue.try_recv() else { break };
+        if let Reply::Later(response) = &mut slot.reply {
+            match response.now_or_never() {
+                Some(response) => slot.reply = Reply::Now(response?.unwrap_or_default()),
+                None => return Ok(Some(slot)),
+            }
+        }
+        if let Reply::Now(response) = slot.reply {
+            out.append(response);
+        }
+    }
+    Ok(None)
+}
+
+/// Writes all of it; gives up when nothing moves for too long.
+async fn write(writer: &mut (impl AsyncWrite + Unpin), mut out: Rope, stall_timeout: Duration) -> Result<(), Close> {
+    while out.has_remaining() {
+        let written = timeout(stall_timeout, writer.write_buf(&mut out)).await;
+        let written = written.map_err(|_| Close::SlowReader(stall_timeout))??;
+        if written == 0 {
+            return Err(Close::Io(std::io::ErrorKind::WriteZero.into()));
+        }
+    }
+    Ok(writer.flush().await?)
+}
+
+#[cfg(test)]
+mod tests;

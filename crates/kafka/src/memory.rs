@@ -1,0 +1,78 @@
+//! Memory as a quota: taken before bytes are read, given back when they are answered.
+//!
+//! Source: the quota on memory in flight of Apache Kafka's `queued.max.request.bytes` (KIP-72). A request that is larger
+//! than a whole quota takes all of it, so it waits until it is alone, rather than for ever.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// The unit of account. Also what a request costs at least, for what surrounds it.
+const UNIT_BYTES: usize = 1024;
+
+/// A number of bytes that requests share. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Memory {
+    units: Arc<Semaphore>,
+    units_max: usize,
+}
+
+/// A share of a [`Memory`], given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Share {
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Memory {
+    pub(crate) fn new(bytes: usize) -> Self {
+        // What one acquisition can take is a 32-bit number.
+        let units_max = (bytes / UNIT_BYTES).clamp(1, (u32::MAX >> 3) as usize);
+        Self { units: Arc::new(Semaphore::new(units_max)), units_max }
+    }
+
+    /// Waits for memory. First come, first served.
+    pub(crate) async fn take(&self, bytes: usize) -> Share {
+        // The semaphore is never closed; without a permit the bytes are merely not counted.
+        let permit = Arc::clone(&self.units).acquire_many_owned(self.units(bytes)).await;
+        Share { _permit: permit.ok() }
+    }
+
+    /// Takes memory if it is there now.
+    pub(crate) fn try_take(&self, bytes: usize) -> Option<Share> {
+        let permit = Arc::clone(&self.units).try_acquire_many_owned(self.units(bytes)).ok()?;
+        Some(Share { _permit: Some(permit) })
+    }
+
+    /// The bytes that are taken.
+    pub(crate) fn taken_bytes(&self) -> usize {
+        (self.units_max - self.units.available_permits()) * UNIT_BYTES
+    }
+
+    fn units(&self, bytes: usize) -> u32 {
+        let units = bytes.div_ceil(UNIT_BYTES).clamp(1, self.units_max);
+        u32::try_from(units).unwrap_or(u32::MAX >> 3)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_dropped_can_be_taken_again() {
+        let memory = Memory::new(4096);
+        let share = memory.take(3000).await;
+        assert_eq!(memory.taken_bytes(), 3 * 1024);
+        assert!(memory.try_take(2000).is_none());
+        drop(share);
+        assert!(memory.try_take(2000).is_some());
+        assert_eq!(memory.taken_bytes(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_request_beyond_the_quota_takes_all_of_it() {
+        let memory = Memory::new(4096);
+        let _all = memory.take(1 << 40).await;
+        assert!(memory.try_take(1).is_none());
+    }
+}

@@ -1,0 +1,249 @@
+//! The listener and its connections.
+//!
+//! Each connection is a task in a set that [`Server::run`] owns: when it returns, or is dropped, none is left.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use annals_broker::Broker;
+use annals_clock::Clock;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{sleep, timeout};
+
+use crate::close::Close;
+use crate::connection::{Limits, serve};
+use crate::context::{Context, Shared};
+use crate::dispatch::Dispatcher;
+use crate::frame::FrameLimits;
+use crate::memory::Memory;
+use crate::{Metrics, Options};
+
+/// How long to wait when the system has no more room for connections, for some to end.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why the Kafka front-end cannot listen.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen for Kafka clients on {address}: choose another with --kafka-addr, or end what uses this one")]
+pub struct BindError {
+    /// The address asked for.
+    pub address: SocketAddr,
+    /// What the system says.
+    pub source: io::Error,
+}
+
+/// The Kafka front-end, listening.
+pub struct Server {
+    listener: TcpListener,
+    local_addr: SocketAddr,
+    options: Options,
+    shared: Arc<Shared>,
+    memory: Memory,
+    metrics: Metrics,
+    peers: Arc<Peers>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("local_addr", &self.local_addr).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Listens. Connections wait in the system's queue until [`Server::run`].
+    ///
+    /// # Errors
+    /// [`BindError`] if the address is in use, not ours or not permitted.
+    pub async fn bind(
+        options: Options,
+        broker: Broker,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> Result<Self, BindError> {
+        let address = options.address;
+        let failed = |source| BindError { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let local_addr = listener.local_addr().map_err(failed)?;
+        let bytes = options.request_memory_bytes_max;
+        let memory = Memory::new(bytes, options.request_memory_per_connection_bytes_max);
+        let peers = Arc::new(Peers::new(options.connections_max, options.connections_per_ip_max));
+        let shared = Arc::new(Shared::new(broker, clock, &options, memory.clone(), metrics.clone()));
+        Ok(Self { listener, local_addr, options, shared, memory, metrics, peers })
+    }
+
+    /// Where it listens, with the port that was taken.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Serves until `shutdown` ends. Then it reads no further requests and lets those in flight finish for
+    /// [`Options::drain_timeout`].
+    ///
+    /// Dropping the future closes the listener and all connections at once.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let mut connections = JoinSet::new();
+        let (stop, stopping) = watch::channel(false);
+        let mut shutdown = pin!(shutdown);
+        loop {
+            tokio::select! {
+                () = &mut shutdown => break,
+                Some(ended) = connections.join_next() => report(ended),
+                (stream, peer) = self.accept() => {
+                    if let Some(place) = self.admit(peer) {
+                        connections.spawn(self.connection(stream, peer, place, stopping.clone()));
+                    }
+                }
+            }
+        }
+        drop(self.listener);
+        stop.send_replace(true);
+        drain(connections, self.options.drain_timeout).await;
+    }
+
+    async fn accept(&self) -> (TcpStream, SocketAddr) {
+        loop {
+            match self.listener.accept().await {
+                Ok(accepted) => return accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a Kafka connection");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn admit(&self, peer: SocketAddr) -> Option<Place> {
+        let place = self.peers.enter(peer.ip());
+        if place.is_none() {
+            self.metrics.refused();
+            tracing::warn!(%peer, "refused a Kafka connection: too many are open");
+        }
+        place
+    }
+
+    /// The task of one connection.
+    fn connection(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        place: Place,
+        stopping: watch::Receiver<bool>,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let (shared, memory, limits) = (Arc::clone(&self.shared), self.memory.connection(), self.limits());
+        let metrics = self.metrics.clone();
+        async move {
+            metrics.opened();
+            let why = match prepare(&stream, shared, peer) {
+                Ok(context) => serve(stream.into_split(), Dispatcher::new(context), memory, limits, stopping).await,
+                Err(error) => Close::Io(error),
+            };
+            metrics.closed(why.is_notable());
+            log_end(peer, &why);
+            drop(place);
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        let options = &self.options;
+        let frame = FrameLimits {
+            size_bytes_max: options.request_bytes_max as usize,
+            idle_timeout: options.idle_timeout,
+            request_timeout: options.request_timeout,
+        };
+        let (write_stall_timeout, drain_timeout) = (options.write_stall_timeout, options.drain_timeout);
+        Limits { frame, write_stall_timeout, drain_timeout }
+    }
+}
+
+fn prepare(stream: &TcpStream, shared: Arc<Shared>, peer: SocketAddr) -> io::Result<Context> {
+    stream.set_nodelay(true)?;
+    Ok(Context::new(shared, peer, stream.local_addr()?))
+}
+
+fn log_end(peer: SocketAddr, why: &Close) {
+    let source = std::error::Error::source(why).map(tracing::field::display);
+    if why.is_notable() {
+        tracing::warn!(%peer, source, "Kafka connection closed: {why}");
+    } else {
+        tracing::debug!(%peer, source, "Kafka connection closed: {why}");
+    }
+}
+
+async fn drain(mut connections: JoinSet<()>, within: Duration) {
+    let all = async { while let Some(ended) = connections.join_next().await { report(ended) } };
+    if timeout(within, all).await.is_err() {
+        tracing::info!(connections = connections.len(), "cutting off Kafka connections that do not finish");
+        connections.shutdown().await;
+    }
+}
+
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a Kafka connection failed");
+    }
+}
+
+/// How many connections there are, in all and from each address.
+struct Peers {
+    open: Mutex<HashMap<IpAddr, usize>>,
+    max: usize,
+    per_ip_max: usize,
+}
+
+impl Peers {
+    fn new(max: usize, per_ip_max: usize) -> Self {
+        Self { open: Mutex::new(HashMap::new()), max, per_ip_max }
+    }
+
+    /// Counts a connection, if it may come in.
+    fn enter(self: &Arc<Self>, ip: IpAddr) -> Option<Place> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let (all, from_ip) = (open.values().sum::<usize>(), open.get(&ip).copied().unwrap_or(0));
+        if all >= self.max || from_ip >= self.per_ip_max {
+            return None;
+        }
+        open.insert(ip, from_ip + 1);
+        Some(Place { peers: Arc::clone(self), ip })
+    }
+}
+
+/// A connection's place. Dropping it makes room for another.
+struct Place {
+    peers: Arc<Peers>,
+    ip: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.peers.open.lock().unwrap_or_else(PoisonError::into_inner);
+        match open.get_mut(&self.ip) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(open.remove(&self.ip)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::Peers;
+
+    #[test]
+    fn places_are_limited_per_address_and_in_all_and_come_back() {
+        let peers = Arc::new(Peers::new(3, 2));
+        let (one, other) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+        let first = peers.enter(one).expect("room");
+        let second = peers.enter(one).expect("room");
+        assert!(peers.enter(one).is_none(), "two from one address");
+        let _third = peers.enter(other).expect("room");
+        assert!(peers.enter(other).is_none(), "three in all");
+        drop((first, second));
+        assert!(peers.enter(other).is_some());
+    }
+}
