@@ -9,7 +9,7 @@ use crate::shape::ShapeError;
 
 /// A reason to close a connection.
 #[derive(Debug, thiserror::Error)]
-pub enum Close {
+pub(crate) enum Close {
     /// The client closed the connection between two requests.
     #[error("closed by the client")]
     ByClient,
@@ -94,6 +94,14 @@ pub enum Close {
         /// What the decoder says.
         reason: String,
     },
+    /// The decoded request would take more memory than there is for requests now.
+    #[error("a request of {size_bytes} bytes takes {decoded_bytes} bytes when decoded, for which there is no room")]
+    NoMemory {
+        /// The size of the frame.
+        size_bytes: usize,
+        /// The estimate of its decoded size.
+        decoded_bytes: usize,
+    },
     /// A response could not be encoded: a bug of ours.
     #[error("bug: the response to {api:?}, version {version}, cannot be encoded: {reason}")]
     Unencodable {
@@ -115,6 +123,24 @@ pub enum Close {
 impl Close {
     /// Whether somebody should look at it, rather than it being the daily coming and going of clients.
     pub(crate) fn is_notable(&self) -> bool {
-        !matches!(self, Self::ByClient | Self::Idle(_) | Self::Shutdown | Self::WithinRequest | Self::Io(_))
+        self.kind().is_some()
+    }
+
+    /// One word, for the error counter; `None` for the daily coming and going.
+    pub(crate) fn kind(&self) -> Option<&'static str> {
+        match self {
+            Self::ByClient | Self::Idle(_) | Self::Shutdown | Self::WithinRequest | Self::Io(_) => None,
+            Self::SlowRequest { .. } => Some("slow_request"),
+            Self::SlowReader(_) => Some("slow_reader"),
+            Self::Tls | Self::Http | Self::Amqp => Some("foreign_protocol"),
+            Self::FrameSize { .. } => Some("frame_size"),
+            Self::ShortHeader { .. } | Self::BadHeader => Some("bad_header"),
+            Self::UnknownApi(_) => Some("unknown_api"),
+            Self::UnsupportedVersion { .. } => Some("unsupported_version"),
+            Self::Malformed { .. } | Self::Undecodable { .. } => Some("malformed"),
+            Self::NoMemory { .. } => Some("no_memory"),
+            Self::Unencodable { .. } => Some("unencodable"),
+            Self::UnansweredProduce(_) => Some("unanswered_produce"),
+        }
     }
 }

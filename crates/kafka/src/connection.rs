@@ -23,9 +23,6 @@ use crate::frame::{Frame, FrameLimits, FrameReader};
 use crate::memory::{ConnectionMemory, Held};
 use crate::rope::Rope;
 
-/// Requests that are read and not answered yet.
-const PIPELINE_MAX: usize = 512;
-
 /// Small responses that are ready together leave in one write of about this size.
 const WRITE_BYTES: usize = 256 * 1024;
 
@@ -56,6 +53,8 @@ pub(crate) struct Limits {
     pub(crate) frame: FrameLimits,
     pub(crate) write_stall_timeout: Duration,
     pub(crate) drain_timeout: Duration,
+    /// Requests that are read and not answered yet.
+    pub(crate) pipeline_max: usize,
 }
 
 /// Serves a connection to its end; tells why it ended.
@@ -70,7 +69,7 @@ where
     R: AsyncRead + Unpin + Send,
     W: AsyncWrite + Unpin + Send,
 {
-    let (slots, queue) = mpsc::channel(PIPELINE_MAX);
+    let (slots, queue) = mpsc::channel(limits.pipeline_max.max(1));
     let frames = FrameReader::new(reader, limits.frame);
     let mut reading = pin!(read_requests(frames, handler, memory, slots, stopping));
     let mut writing = pin!(write_responses(writer, queue, limits.write_stall_timeout));
@@ -190,6 +189,3 @@ async fn write(writer: &mut (impl AsyncWrite + Unpin), mut out: Rope, stall_time
     }
     Ok(writer.flush().await?)
 }
-
-#[cfg(test)]
-mod tests;

@@ -27,7 +27,7 @@ const SLOWEST_BYTES_PER_SECOND: usize = 256 * 1024;
 pub(crate) struct FrameLimits {
     pub(crate) size_bytes_max: usize,
     pub(crate) idle_timeout: Duration,
-    pub(crate) request_timeout: Duration,
+    pub(crate) receive_timeout: Duration,
 }
 
 /// One request's bytes, with the memory that they take.
@@ -70,7 +70,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     pub(crate) async fn next_frame(&mut self, size: usize, memory: &ConnectionMemory) -> Result<Frame, Close> {
         let held = memory.take(size).await;
         let slowest = Duration::from_secs((size / SLOWEST_BYTES_PER_SECOND) as u64);
-        let within = self.limits.request_timeout + slowest;
+        let within = self.limits.receive_timeout + slowest;
         let read = timeout(within, self.fill(4 + size)).await;
         read.map_err(|_| Close::SlowRequest { size_bytes: size, within })??;
         self.buffer.advance(4);
@@ -109,7 +109,51 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 fn recognise_foreign_protocol(head: [u8; 4]) -> Result<(), Close> {
     match &head {
         [0x16, 0x03, ..] => Err(Close::Tls),
-        b"GET " | b"POST" | b"HEAD" | b"PUT " | b"OPTI" | b"PRI " => Err(Close::Http),
+        b"AMQP" => Err(Close::Amqp),
+        b"GET " | b"POST" | b"HEAD" | b"PUT " | b"DELE" | b"OPTI" | b"PRI " => Err(Close::Http),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Memory;
+
+    fn reader(bytes: &[u8]) -> FrameReader<&[u8]> {
+        let timeout = Duration::from_secs(1);
+        let limits = FrameLimits { size_bytes_max: 1000, idle_timeout: timeout, receive_timeout: timeout };
+        FrameReader::new(bytes, limits)
+    }
+
+    async fn read(bytes: &[u8]) -> Result<Vec<Bytes>, Close> {
+        let memory = ConnectionMemory::new(4096, &Memory::new(4096));
+        let (mut reader, mut frames) = (reader(bytes), Vec::new());
+        loop {
+            match reader.next_size().await {
+                Ok(size) => frames.push(reader.next_frame(size, &memory).await?.bytes),
+                Err(Close::ByClient) => return Ok(frames),
+                Err(close) => return Err(close),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn frames_are_cut_out_one_after_another() {
+        let frames = read(b"\0\0\0\x0812345678\0\0\0\x09abcdefghi").await.expect("whole");
+        assert_eq!(frames, ["12345678", "abcdefghi"]);
+    }
+
+    #[tokio::test]
+    async fn lengths_beyond_the_limit_and_foreign_protocols_are_named() {
+        let too_large = read(b"\x7f\xff\xff\xff").await;
+        assert!(matches!(too_large, Err(Close::FrameSize { size: i32::MAX, size_max: 1000 })));
+        assert!(matches!(read(b"\xff\xff\xff\xff").await, Err(Close::FrameSize { size: -1, .. })));
+        assert!(matches!(read(b"\0\0\0\x07").await, Err(Close::FrameSize { size: 7, .. })));
+        assert!(matches!(read(b"\x16\x03\x01\x02\0").await, Err(Close::Tls)));
+        assert!(matches!(read(b"GET / HTTP/1.1\r\n").await, Err(Close::Http)));
+        assert!(matches!(read(b"AMQP\0\0\x09\x01").await, Err(Close::Amqp)));
+        assert!(matches!(read(b"\0\0\0\x08123").await, Err(Close::WithinRequest)));
+        assert!(matches!(read(b"\0\0").await, Err(Close::WithinRequest)));
     }
 }

@@ -20,7 +20,22 @@ pub(crate) struct Memory {
 /// A share of a [`Memory`], given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Share {
-    _permit: Option<OwnedSemaphorePermit>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+/// What the requests of one connection may take: from its own quota, and from the one of all.
+#[derive(Clone, Debug)]
+pub(crate) struct ConnectionMemory {
+    own: Memory,
+    all: Memory,
+}
+
+/// What one request holds, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Held {
+    own: Share,
+    all: Share,
+    bytes: usize,
 }
 
 impl Memory {
@@ -34,13 +49,13 @@ impl Memory {
     pub(crate) async fn take(&self, bytes: usize) -> Share {
         // The semaphore is never closed; without a permit the bytes are merely not counted.
         let permit = Arc::clone(&self.units).acquire_many_owned(self.units(bytes)).await;
-        Share { _permit: permit.ok() }
+        Share { permit: permit.ok() }
     }
 
     /// Takes memory if it is there now.
     pub(crate) fn try_take(&self, bytes: usize) -> Option<Share> {
         let permit = Arc::clone(&self.units).try_acquire_many_owned(self.units(bytes)).ok()?;
-        Some(Share { _permit: Some(permit) })
+        Some(Share { permit: Some(permit) })
     }
 
     /// The bytes that are taken.
@@ -51,6 +66,39 @@ impl Memory {
     fn units(&self, bytes: usize) -> u32 {
         let units = bytes.div_ceil(UNIT_BYTES).clamp(1, self.units_max);
         u32::try_from(units).unwrap_or(u32::MAX >> 3)
+    }
+}
+
+impl Share {
+    fn merge(&mut self, other: Self) {
+        match (&mut self.permit, other.permit) {
+            (Some(own), Some(other)) => own.merge(other),
+            (own, other) => *own = own.take().or(other),
+        }
+    }
+}
+
+impl ConnectionMemory {
+    /// The memory of one more connection, which takes from `all` too.
+    pub(crate) fn new(bytes: usize, all: &Memory) -> Self {
+        Self { own: Memory::new(bytes), all: all.clone() }
+    }
+
+    /// Waits for memory: first until the connection's earlier requests leave enough, then until all others do.
+    pub(crate) async fn take(&self, bytes: usize) -> Held {
+        let own = self.own.take(bytes).await;
+        Held { own, all: self.all.take(bytes).await, bytes }
+    }
+
+    /// Raises what a request holds to `bytes`, if that much is there now. Waiting while holding could be for ever.
+    pub(crate) fn grow(&self, held: &mut Held, bytes: usize) -> bool {
+        let Some(more) = bytes.checked_sub(held.bytes).filter(|more| *more > 0) else { return true };
+        let (own, all) = (self.own.try_take(more), self.all.try_take(more));
+        let (Some(own), Some(all)) = (own, all) else { return false };
+        held.own.merge(own);
+        held.all.merge(all);
+        held.bytes = bytes;
+        true
     }
 }
 
@@ -74,5 +122,17 @@ mod tests {
         let memory = Memory::new(4096);
         let _all = memory.take(1 << 40).await;
         assert!(memory.try_take(1).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_request_takes_from_its_connection_and_from_all() {
+        let all = Memory::new(8192);
+        let connection = ConnectionMemory::new(4096, &all);
+        let mut held = connection.take(1024).await;
+        assert!(connection.grow(&mut held, 4096) && connection.grow(&mut held, 100));
+        assert!(!connection.grow(&mut held, 5000), "the connection has no more");
+        assert_eq!(all.taken_bytes(), 4096);
+        drop(held);
+        assert_eq!((all.taken_bytes(), connection.own.taken_bytes()), (0, 0));
     }
 }

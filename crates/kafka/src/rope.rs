@@ -5,14 +5,18 @@ use std::io::IoSlice;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use crate::memory::Share;
+
 /// Payloads up to this size are copied: cheaper than one more entry in a vectored write.
-const COPY_MAX: usize = 512;
+const COPY_MAX: usize = 2048;
 
 /// A chain of buffers. Reading it as a [`Buf`] consumes it; writing it goes out in vectored writes.
 #[derive(Debug, Default)]
 pub(crate) struct Rope {
     parts: VecDeque<Bytes>,
     remaining: usize,
+    /// Memory that is given back when the rope is written or dropped.
+    shares: Vec<Share>,
 }
 
 impl Rope {
@@ -28,6 +32,12 @@ impl Rope {
     pub(crate) fn append(&mut self, mut other: Self) {
         self.remaining += other.remaining;
         self.parts.append(&mut other.parts);
+        self.shares.append(&mut other.shares);
+    }
+
+    /// Holds a share of memory as long as the rope is not dropped.
+    pub(crate) fn hold(&mut self, share: Share) {
+        self.shares.push(share);
     }
 }
 
@@ -103,22 +113,22 @@ mod tests {
     fn parts_come_out_in_order_however_they_are_consumed() {
         let mut builder = RopeBuilder::default();
         builder.buffer().put_slice(b"head ");
-        builder.share(Bytes::from(vec![b'x'; 1000]));
+        builder.share(Bytes::from(vec![b'x'; 3000]));
         builder.share(Bytes::from_static(b" tail"));
         let mut rope = builder.finish();
-        assert_eq!((rope.parts.len(), rope.remaining()), (3, 1010));
+        assert_eq!((rope.parts.len(), rope.remaining()), (3, 3010));
 
         let mut slices = [IoSlice::new(&[]); 2];
         assert_eq!(rope.chunks_vectored(&mut slices), 2);
-        assert_eq!((slices[0].len(), slices[1].len()), (5, 1000));
-        rope.advance(1006);
+        assert_eq!((slices[0].len(), slices[1].len()), (5, 3000));
+        rope.advance(3006);
         assert_eq!(rope.copy_to_bytes(4), "tail");
         assert!(!rope.has_remaining() && rope.chunk().is_empty());
     }
 
     #[test]
     fn a_payload_is_shared_not_copied() {
-        let payload = Bytes::from(vec![1; 1000]);
+        let payload = Bytes::from(vec![1; 3000]);
         let mut builder = RopeBuilder::default();
         builder.share(payload.clone());
         let rope = builder.finish();

@@ -9,20 +9,22 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use annals_broker::Broker;
+use annals_broker::api::{Caller, Principal};
+use annals_broker::{Broker, ProtocolMetrics};
 use annals_clock::Clock;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 
+use crate::Options;
+use crate::apis::Context;
+use crate::apis::fetch::Sessions;
 use crate::close::Close;
 use crate::connection::{Limits, serve};
-use crate::context::{Context, Shared};
 use crate::dispatch::Dispatcher;
 use crate::frame::FrameLimits;
-use crate::memory::Memory;
-use crate::{Metrics, Options};
+use crate::memory::{ConnectionMemory, Memory};
 
 /// How long to wait when the system has no more room for connections, for some to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -41,11 +43,19 @@ pub struct BindError {
 pub struct Server {
     listener: TcpListener,
     local_addr: SocketAddr,
-    options: Options,
-    shared: Arc<Shared>,
-    memory: Memory,
-    metrics: Metrics,
     peers: Arc<Peers>,
+    shared: Shared,
+}
+
+/// What all connections have in common.
+struct Shared {
+    options: Arc<Options>,
+    broker: Broker,
+    clock: Clock,
+    sessions: Arc<Sessions>,
+    memory: Memory,
+    answer_memory: Memory,
+    metrics: ProtocolMetrics,
 }
 
 impl std::fmt::Debug for Server {
@@ -63,17 +73,13 @@ impl Server {
         options: Options,
         broker: Broker,
         clock: Clock,
-        metrics: Metrics,
     ) -> Result<Self, BindError> {
         let address = options.address;
         let failed = |source| BindError { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;
-        let bytes = options.request_memory_bytes_max;
-        let memory = Memory::new(bytes, options.request_memory_per_connection_bytes_max);
         let peers = Arc::new(Peers::new(options.connections_max, options.connections_per_ip_max));
-        let shared = Arc::new(Shared::new(broker, clock, &options, memory.clone(), metrics.clone()));
-        Ok(Self { listener, local_addr, options, shared, memory, metrics, peers })
+        Ok(Self { listener, local_addr, peers, shared: Shared::new(options, broker, clock) })
     }
 
     /// Where it listens, with the port that was taken.
@@ -102,7 +108,7 @@ impl Server {
         }
         drop(self.listener);
         stop.send_replace(true);
-        drain(connections, self.options.drain_timeout).await;
+        drain(connections, self.shared.options.drain_timeout).await;
     }
 
     async fn accept(&self) -> (TcpStream, SocketAddr) {
@@ -120,7 +126,7 @@ impl Server {
     fn admit(&self, peer: SocketAddr) -> Option<Place> {
         let place = self.peers.enter(peer.ip());
         if place.is_none() {
-            self.metrics.refused();
+            self.shared.metrics.connection_refused("too_many");
             tracing::warn!(%peer, "refused a Kafka connection: too many are open");
         }
         place
@@ -134,35 +140,69 @@ impl Server {
         place: Place,
         stopping: watch::Receiver<bool>,
     ) -> impl Future<Output = ()> + Send + use<> {
-        let (shared, memory, limits) = (Arc::clone(&self.shared), self.memory.connection(), self.limits());
-        let metrics = self.metrics.clone();
+        let memory = ConnectionMemory::new(self.shared.options.memory_per_connection, &self.shared.memory);
+        let metrics = self.shared.metrics.clone();
+        let context = prepare(&stream).map(|local| self.shared.context(peer, local));
+        let limits = limits(&self.shared.options);
         async move {
-            metrics.opened();
-            let why = match prepare(&stream, shared, peer) {
+            let _counted = (place, metrics.connection_opened());
+            let why = match context {
                 Ok(context) => serve(stream.into_split(), Dispatcher::new(context), memory, limits, stopping).await,
                 Err(error) => Close::Io(error),
             };
-            metrics.closed(why.is_notable());
+            if let Some(kind) = why.kind() {
+                metrics.error(kind);
+            }
             log_end(peer, &why);
-            drop(place);
         }
-    }
-
-    fn limits(&self) -> Limits {
-        let options = &self.options;
-        let frame = FrameLimits {
-            size_bytes_max: options.request_bytes_max as usize,
-            idle_timeout: options.idle_timeout,
-            request_timeout: options.request_timeout,
-        };
-        let (write_stall_timeout, drain_timeout) = (options.write_stall_timeout, options.drain_timeout);
-        Limits { frame, write_stall_timeout, drain_timeout }
     }
 }
 
-fn prepare(stream: &TcpStream, shared: Arc<Shared>, peer: SocketAddr) -> io::Result<Context> {
+impl Shared {
+    fn new(options: Options, broker: Broker, clock: Clock) -> Self {
+        Self {
+            sessions: Arc::new(Sessions::new(options.fetch_sessions_max, clock.clone())),
+            memory: Memory::new(options.memory_in_all),
+            answer_memory: Memory::new(options.answer_memory_in_all),
+            metrics: broker.metrics().protocol("kafka"),
+            options: Arc::new(options),
+            broker,
+            clock,
+        }
+    }
+
+    fn context(&self, peer: SocketAddr, local: SocketAddr) -> Context {
+        Context {
+            broker: self.broker.clone(),
+            clock: self.clock.clone(),
+            caller: Caller { principal: Principal::anonymous(), client_id: None, peer },
+            advertised: self.options.advertised.clone().unwrap_or_else(|| local.into()),
+            options: Arc::clone(&self.options),
+            sessions: Arc::clone(&self.sessions),
+            answer_memory: self.answer_memory.clone(),
+            metrics: self.metrics.clone(),
+        }
+    }
+}
+
+fn limits(options: &Options) -> Limits {
+    let frame = FrameLimits {
+        size_bytes_max: options.request_bytes_max,
+        idle_timeout: options.idle_timeout,
+        receive_timeout: options.receive_timeout,
+    };
+    Limits {
+        frame,
+        write_stall_timeout: options.write_stall_timeout,
+        drain_timeout: options.drain_timeout,
+        pipeline_max: options.pipeline_max,
+    }
+}
+
+/// Acknowledgements are small and must not wait for more to send. Returns the address that the client reached.
+fn prepare(stream: &TcpStream) -> io::Result<SocketAddr> {
     stream.set_nodelay(true)?;
-    Ok(Context::new(shared, peer, stream.local_addr()?))
+    stream.local_addr()
 }
 
 fn log_end(peer: SocketAddr, why: &Close) {
