@@ -41,13 +41,15 @@ impl Broker {
     ) -> Vec<Result<(), AlterConfigsError>> {
         let inner = &*self.inner;
         let _changing = inner.changing.lock().await;
-        let decided: Vec<_> =
-            inner.state.with_catalogue(|catalogue| changes.iter().map(|alter| decide(catalogue, alter, &changes)).collect());
+        let decided: Vec<_> = inner.state.with_catalogue(|catalogue| {
+            changes.iter().map(|alter| decide(catalogue, alter, &changes)).collect()
+        });
         let records: Vec<Record> = decided.iter().flatten().flatten().cloned().collect();
         if validate_only || records.is_empty() {
             return decided.into_iter().map(|decided| decided.map(drop)).collect();
         }
-        let appended = inner.catalogue_log.append(&inner.journal, &records, inner.clock.now_ms(), |_| {}).await;
+        let appended =
+            inner.catalogue_log.append(&inner.journal, &records, inner.clock.now_ms(), |_| {}).await;
         let unavailable = appended.err().map(|error| AlterConfigsError::Unavailable(error.to_string()));
         let result = |decided: Result<Option<Record>, _>| match (decided?, &unavailable) {
             (Some(_), Some(error)) => Err(error.clone()),
@@ -66,7 +68,9 @@ impl Inner {
     fn describe_config(&self, query: ConfigQuery) -> Result<Vec<ConfigEntry>, DescribeConfigsError> {
         let mut entries = match query.resource {
             ConfigResource::Server => server_config_entries(&self.options),
-            ConfigResource::Topic(name) => self.state.with_catalogue(|catalogue| topic_config(catalogue, name))?,
+            ConfigResource::Topic(name) => {
+                self.state.with_catalogue(|catalogue| topic_config(catalogue, name))?
+            }
         };
         // Kafka's clients ask for all with no list and with an empty one.
         if let Some(names) = query.names.filter(|names| !names.is_empty()) {
@@ -110,7 +114,8 @@ fn known_settings(options: &Options) -> BTreeMap<&'static str, String> {
         ("offset.metadata.max.bytes", groups.offset_metadata_size_bytes_max.to_string()),
         ("offsets.retention.minutes", (groups.offsets_retention.as_secs() / 60).to_string()),
     ];
-    let is_default = |name, value: &str| BROKER_SPECS.iter().any(|spec| spec.name == name && spec.default == value);
+    let is_default =
+        |name, value: &str| BROKER_SPECS.iter().any(|spec| spec.name == name && spec.default == value);
     known.into_iter().filter(|(name, value)| !is_default(*name, value)).collect()
 }
 
@@ -132,7 +137,8 @@ fn decide(
             Some(catalogue.decide_alter(name, &changes)?)
         }
         (ConfigResource::Topic(name), ConfigChange::Replace(values)) => {
-            let values: Vec<_> = values.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+            let values: Vec<_> =
+                values.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
             Some(catalogue.decide_replace_config(name, &values)?)
         }
     };
@@ -154,7 +160,8 @@ fn refuse_server_change(change: &ConfigChange) -> Result<Option<Record>, AlterCo
         ConfigChange::Update(operations) => operations.first().map(|operation| change_of(operation).0),
     };
     let Some(name) = first else { return Ok(None) };
-    let reason = format!("{name} cannot be changed while the server runs; {}, then restart it", how_to_set(name));
+    let reason =
+        format!("{name} cannot be changed while the server runs; {}, then restart it", how_to_set(name));
     Err(AlterConfigsError::InvalidConfig(reason))
 }
 
@@ -209,12 +216,140 @@ impl From<Described> for ConfigEntry {
             name: described.name.to_owned(),
             value: Some(described.value),
             // What counts without the topic's own value: the server's, or the built-in one.
-            default: described.synonyms.into_iter().find(|place| place.source != Source::Topic).map(|place| place.value),
+            default: described
+                .synonyms
+                .into_iter()
+                .find(|place| place.source != Source::Topic)
+                .map(|place| place.value),
             source,
             kind,
             read_only: described.read_only,
             sensitive: false,
             documentation: described.doc,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::groups::tests::World;
+
+    async fn describe(world: &World, resource: &ConfigResource, name: &str) -> Option<ConfigEntry> {
+        let query = ConfigQuery { resource: resource.clone(), names: Some(vec![name.to_owned()]) };
+        let mut described = world.broker.describe_configs(&world.caller, vec![query]).await;
+        described.remove(0).unwrap().pop()
+    }
+
+    async fn alter(
+        world: &World,
+        resource: &ConfigResource,
+        change: ConfigChange,
+    ) -> Result<(), AlterConfigsError> {
+        let alter = AlterConfigs { resource: resource.clone(), change };
+        world.broker.alter_configs(&world.caller, vec![alter], false).await.remove(0)
+    }
+
+    fn set(name: &str, value: &str) -> ConfigOperation {
+        ConfigOperation::Set(name.to_owned(), value.to_owned())
+    }
+
+    fn orders() -> ConfigResource {
+        ConfigResource::Topic("orders".into())
+    }
+
+    #[tokio::test]
+    async fn a_topic_is_altered_and_stays_so_after_a_restart() {
+        let world = World::new();
+        world.create("orders", 1).await;
+        let before = describe(&world, &orders(), "retention.ms").await.unwrap();
+        assert_eq!((before.value.as_deref(), before.source), (Some("604800000"), ConfigSource::Default));
+        let operations = vec![
+            set("retention.ms", "60000"),
+            ConfigOperation::Append("cleanup.policy".into(), "compact".into()),
+        ];
+        alter(&world, &orders(), ConfigChange::Update(operations)).await.unwrap();
+
+        let world = world.reopen().await;
+        let after = describe(&world, &orders(), "retention.ms").await.unwrap();
+        assert_eq!((after.value.as_deref(), after.source), (Some("60000"), ConfigSource::Topic));
+        assert_eq!((after.default.as_deref(), after.kind), (Some("604800000"), ConfigKind::Long));
+        let policy = describe(&world, &orders(), "cleanup.policy").await.unwrap();
+        assert_eq!((policy.value.as_deref(), policy.kind), (Some("delete,compact"), ConfigKind::List));
+        let config = Arc::clone(&world.broker.inner.state.table.topics()[0].topic.config);
+        assert!(config.cleanup.compact && config.retention.time_ms == Some(60_000), "{config:?}");
+
+        let values = vec![("max.message.bytes".to_owned(), Some("2000".to_owned()))];
+        alter(&world, &orders(), ConfigChange::Replace(values)).await.unwrap();
+        let replaced = describe(&world, &orders(), "retention.ms").await.unwrap();
+        assert_eq!(replaced.source, ConfigSource::Default);
+    }
+
+    #[tokio::test]
+    async fn a_check_alone_changes_nothing() {
+        let world = World::new();
+        world.create("orders", 1).await;
+        let change = ConfigChange::Update(vec![set("retention.ms", "60000")]);
+        let alter = AlterConfigs { resource: orders(), change };
+        assert_eq!(world.broker.alter_configs(&world.caller, vec![alter], true).await, [Ok(())]);
+        let entry = describe(&world, &orders(), "retention.ms").await.unwrap();
+        assert_eq!(entry.source, ConfigSource::Default);
+    }
+
+    #[tokio::test]
+    async fn each_resource_has_its_own_outcome() {
+        let world = World::new();
+        world.create("orders", 1).await;
+        world.create("bills", 1).await;
+        let change = |topic: &str, operation| AlterConfigs {
+            resource: ConfigResource::Topic(topic.into()),
+            change: ConfigChange::Update(vec![operation]),
+        };
+        let changes = vec![
+            change("orders", set("retention.sm", "1")),
+            change("no", set("retention.ms", "1")),
+            change("bills", set("retention.ms", "1000")),
+        ];
+        let results = world.broker.alter_configs(&world.caller, changes, false).await;
+        let nearest = "unknown topic configuration retention.sm; the nearest known is retention.ms";
+        assert_eq!(results[0], Err(AlterConfigsError::InvalidConfig(nearest.into())));
+        assert_eq!(results[1], Err(AlterConfigsError::UnknownTopic("no".into())));
+        assert_eq!(results[2], Ok(()));
+        let twice = vec![change("bills", set("retention.ms", "1")), change("bills", set("segment.ms", "1"))];
+        let results = world.broker.alter_configs(&world.caller, twice, false).await;
+        assert!(results.iter().all(|result| matches!(result, Err(AlterConfigsError::InvalidRequest(_)))));
+    }
+
+    #[tokio::test]
+    async fn the_server_shows_its_settings_and_says_how_to_change_them() {
+        let world = World::new();
+        let server = ConfigResource::Server;
+        let node = describe(&world, &server, "node.id").await.unwrap();
+        assert_eq!((node.value.as_deref(), node.read_only), (Some("0"), true));
+        let delay = describe(&world, &server, "group.initial.rebalance.delay.ms").await.unwrap();
+        assert_eq!((delay.value.as_deref(), delay.source), (Some("1"), ConfigSource::Server));
+        let max = describe(&world, &server, "message.max.bytes").await.unwrap();
+        assert_eq!(max.value.as_deref(), Some("1048588"));
+        let change = ConfigChange::Update(vec![set("auto.create.topics.enable", "false")]);
+        let Err(AlterConfigsError::InvalidConfig(reason)) = alter(&world, &server, change).await else {
+            panic!("it was changed")
+        };
+        assert!(reason.contains("--auto-create-topics"), "{reason}");
+    }
+
+    #[tokio::test]
+    async fn unknown_topics_and_a_failing_disk_are_told() {
+        let world = World::new();
+        world.create("orders", 1).await;
+        let query = |topic: &str| ConfigQuery { resource: ConfigResource::Topic(topic.into()), names: None };
+        let queries = vec![query("no"), query("no/such"), query("orders")];
+        let described = world.broker.describe_configs(&world.caller, queries).await;
+        assert_eq!(described[0], Err(DescribeConfigsError::UnknownTopic("no".into())));
+        assert_eq!(described[1], Err(DescribeConfigsError::InvalidTopic("no/such".into())));
+        assert_eq!(described[2].as_ref().map(Vec::len), Ok(annals_topics::config::TOPIC_SPECS.len()));
+        world.files.fail_syncs(true);
+        let change = ConfigChange::Update(vec![set("retention.ms", "60000")]);
+        let refused = alter(&world, &orders(), change).await;
+        assert!(matches!(refused, Err(AlterConfigsError::Unavailable(_))), "{refused:?}");
     }
 }

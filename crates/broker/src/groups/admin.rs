@@ -95,8 +95,14 @@ impl From<State> for GroupState {
 impl From<group::Description> for GroupDescription {
     fn from(group: group::Description) -> Self {
         let member = |member: group::MemberDescription| {
-            let group::MemberDescription { member_id, instance_id, client_id, client_host, metadata, assignment } =
-                member;
+            let group::MemberDescription {
+                member_id,
+                instance_id,
+                client_id,
+                client_host,
+                metadata,
+                assignment,
+            } = member;
             MemberDescription { member_id, instance_id, client_id, client_host, metadata, assignment }
         };
         Self {

@@ -1,18 +1,18 @@
-//! Committed offsets: store them, find them, delete them, and forget those of deleted topics.
+//! Committed offsets: store them and find them again.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_clock::{Clock, TimestampMs, Uuid};
+use annals_clock::{TimestampMs, Uuid};
 use annals_topics::group::{self, CommitRequest, FetchError, GroupCoordinator, Output, Response};
 use annals_topics::offsets::{self, PartitionCommit, PartitionCommitError, TopicCommit, TopicCommitted};
 
-use super::{Groups, unexpected};
+use super::unexpected;
 use crate::api::Caller;
 use crate::api::offsets::{
-    CommitError, CommitOffset, CommitOffsets, CommittedOffset, DeleteOffsetError, DeleteOffsetsError,
-    DeletedOffsets, FetchOffsets, FetchOffsetsError, GroupMember, PartitionOffset, PartitionOffsetError, TopicOffsets,
+    CommitError, CommitOffset, CommitOffsets, CommittedOffset, FetchOffsets, FetchOffsetsError, GroupMember,
+    PartitionOffset, PartitionOffsetError, TopicOffsets,
 };
 use crate::api::topics::TopicRef;
 use crate::table::{Table, TopicEntry};
@@ -23,10 +23,15 @@ impl Broker {
     ///
     /// An expiry is taken from the first offset that has one: clients set it for a whole request. Dropping the future
     /// does not take the commit back.
-    pub async fn commit_offsets(&self, _caller: &Caller, request: CommitOffsets) -> Vec<Result<(), CommitError>> {
+    pub async fn commit_offsets(
+        &self,
+        _caller: &Caller,
+        request: CommitOffsets,
+    ) -> Vec<Result<(), CommitError>> {
         let inner = &*self.inner;
         let CommitOffsets { group, member, offsets } = request;
-        let mut sorted = Sorted::new(offsets.len());
+        let count = offsets.len();
+        let mut sorted = Sorted::new(count);
         let expires_at_ms = offsets.iter().find_map(|offset| offset.expires_at_ms);
         // Topics are looked up under the groups' lock: a topic that is deleted meanwhile takes its offsets with it.
         let waiting = inner.groups.submit(&inner.clock, |groups, waiter, now| {
@@ -41,16 +46,16 @@ impl Broker {
             };
             groups.commit(&request, waiter, now)
         });
-        if sorted.places.is_empty() {
-            return sorted.results;
-        }
-        let answer = match waiting {
-            Ok(waiting) => waiting.answer().await,
-            Err(refused) => Err(refused),
+        let waiting = match waiting {
+            Ok(_) if sorted.places.is_empty() => return sorted.results,
+            Ok(waiting) => waiting,
+            Err(refused) => return vec![Err(CommitError::Unavailable(refused.to_string())); count],
         };
-        match answer {
+        match waiting.answer().await {
             Ok(Response::Commit(Ok(outcome))) => sorted.settle(outcome),
-            Ok(Response::Commit(Err(error))) => sorted.fail(&inner.commit_error(error, &group, member.as_ref())),
+            Ok(Response::Commit(Err(error))) => {
+                sorted.fail(&inner.commit_error(error, &group, member.as_ref()))
+            }
             Ok(other) => sorted.fail(&CommitError::Unavailable(unexpected(&other))),
             Err(refused) => sorted.fail(&CommitError::Unavailable(refused.to_string())),
         }
@@ -76,63 +81,22 @@ impl Broker {
             FetchError::CoordinatorLoading => FetchOffsetsError::Unavailable(error.to_string()),
         })
     }
-
-    /// Deletes a group's commits for some partitions. Durable on return; one result for each, in the order of the
-    /// request.
-    ///
-    /// # Errors
-    /// See [`DeleteOffsetsError`]; then nothing was deleted.
-    pub async fn delete_offsets(
-        &self,
-        _caller: &Caller,
-        group: Arc<str>,
-        partitions: Vec<(Arc<str>, i32)>,
-    ) -> DeletedOffsets {
-        let inner = &*self.inner;
-        let mut results = vec![Ok(()); partitions.len()];
-        let mut topics: Vec<(Arc<str>, Vec<i32>)> = Vec::new();
-        let mut places: Vec<Vec<usize>> = Vec::new();
-        for (place, (topic, partition)) in partitions.into_iter().enumerate() {
-            if inner.state.table.partition(&TopicRef::Name(Arc::clone(&topic)), partition).is_none() {
-                results[place] = Err(DeleteOffsetError::UnknownPartition { topic, partition });
-                continue;
-            }
-            let index = topics.iter().rposition(|(known, _)| *known == topic).unwrap_or_else(|| {
-                topics.push((topic, Vec::new()));
-                places.push(Vec::new());
-                topics.len() - 1
-            });
-            topics[index].1.push(partition);
-            places[index].push(place);
-        }
-        let delete = |groups: &mut GroupCoordinator, waiter, _| groups.delete_offsets(&group, &topics, waiter);
-        let outcome = match inner.groups.ask(&inner.clock, delete).await {
-            Ok(Response::DeleteOffsets(Ok(outcome))) => outcome,
-            Ok(Response::DeleteOffsets(Err(error))) => return Err(inner.delete_offsets_error(error, group)),
-            Ok(other) => return Err(DeleteOffsetsError::Unavailable(unexpected(&other))),
-            Err(refused) => return Err(DeleteOffsetsError::Unavailable(refused.to_string())),
-        };
-        for ((topic, outcome), places) in outcome.into_iter().zip(places) {
-            for place in places {
-                results[place] = outcome.map_err(|_| DeleteOffsetError::Subscribed(Arc::clone(&topic)));
-            }
-        }
-        Ok(results)
-    }
 }
 
 impl Inner {
-    /// A topic was deleted: its commits go. Called after the table has let it go.
-    pub(crate) fn topic_deleted(&self, topic: &str) {
-        self.groups.topic_deleted(topic, &self.clock);
-    }
-
-    fn commit_error(&self, error: group::CommitError, group: &Arc<str>, member: Option<&GroupMember>) -> CommitError {
+    fn commit_error(
+        &self,
+        error: group::CommitError,
+        group: &Arc<str>,
+        member: Option<&GroupMember>,
+    ) -> CommitError {
         use group::CommitError as Cause;
         let group = || Arc::clone(group);
         let member_id = || member.map_or_else(|| "".into(), |member| Arc::clone(&member.member_id));
         match error {
-            Cause::CoordinatorLoading | Cause::CoordinatorNotAvailable => CommitError::Unavailable(error.to_string()),
+            Cause::CoordinatorLoading | Cause::CoordinatorNotAvailable => {
+                CommitError::Unavailable(error.to_string())
+            }
             Cause::GroupIdNotFound if group().is_empty() => CommitError::InvalidGroup(group()),
             Cause::GroupIdNotFound | Cause::IllegalGeneration => {
                 let described = self.groups.look(|groups| groups.describe(&group()));
@@ -147,39 +111,6 @@ impl Inner {
             }
             Cause::RebalanceInProgress => CommitError::RebalanceInProgress(group()),
             Cause::NotStored(error) => CommitError::Unavailable(self.why_not_stored(error)),
-        }
-    }
-
-    fn delete_offsets_error(&self, error: group::DeleteOffsetsError, group: Arc<str>) -> DeleteOffsetsError {
-        use group::DeleteOffsetsError as Cause;
-        match error {
-            Cause::CoordinatorLoading => DeleteOffsetsError::Unavailable(error.to_string()),
-            Cause::InvalidGroupId | Cause::GroupIdNotFound => DeleteOffsetsError::UnknownGroup(group),
-            Cause::NonEmptyGroup => DeleteOffsetsError::NotEmpty(group),
-            Cause::NotStored(error) => DeleteOffsetsError::Unavailable(self.why_not_stored(error)),
-        }
-    }
-}
-
-impl Groups {
-    fn topic_deleted(&self, topic: &str, clock: &Clock) {
-        let deleted = self.act(clock, |groups, _| ((), groups.topic_deleted(topic)));
-        if let Err(refused) = deleted {
-            // The next start does it again.
-            tracing::debug!(topic, %refused, "left the offsets of a deleted topic");
-        }
-    }
-
-    /// Forgets the offsets of topics that are not there: the server was stopped between the deletion of the topic and
-    /// that of its offsets.
-    pub(super) fn forget_missing_topics(&self, table: &Table) {
-        let mut state = self.lock();
-        let is_missing = |topic: &&str| table.topic(&TopicRef::Name((*topic).into())).is_none();
-        let missing: Vec<Arc<str>> = state.coordinator.offsets().topics().filter(is_missing).map(Arc::from).collect();
-        for topic in missing {
-            tracing::info!(%topic, "forgetting the committed offsets of a topic that was deleted");
-            let output = state.coordinator.topic_deleted(&topic);
-            self.carry_out(&mut state, output);
         }
     }
 }
@@ -279,10 +210,15 @@ fn retention(expires_at_ms: TimestampMs, now_ms: TimestampMs) -> Duration {
 }
 
 /// Everything that the group committed for topics that are there.
-fn all_offsets(groups: &GroupCoordinator, table: &Table, group: &str) -> Result<Vec<TopicOffsets>, FetchError> {
+fn all_offsets(
+    groups: &GroupCoordinator,
+    table: &Table,
+    group: &str,
+) -> Result<Vec<TopicOffsets>, FetchError> {
     let mut found: Vec<TopicOffsets> = Vec::new();
     for offset in groups.fetch_all(group)? {
-        let is_next = |topic: &TopicOffsets| matches!(&topic.topic, TopicRef::Name(name) if **name == *offset.topic);
+        let is_next =
+            |topic: &TopicOffsets| matches!(&topic.topic, TopicRef::Name(name) if **name == *offset.topic);
         if !found.last().is_some_and(is_next) {
             let topic = TopicRef::Name(offset.topic.into());
             let id = table.topic(&topic).map(|entry| entry.topic.id);

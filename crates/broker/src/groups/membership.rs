@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use annals_topics::group::{self, HeartbeatError, JoinRequest, LeaveError, Leaver, Protocol, Response, SyncRequest};
+use annals_topics::group::{
+    self, HeartbeatError, JoinRequest, LeaveError, Leaver, Protocol, Response, SyncRequest,
+};
 
 use super::{Refused, unexpected};
 use crate::api::Caller;
@@ -78,7 +80,8 @@ impl Broker {
         let inner = &*self.inner;
         let speaker = Speaker { member_id: &request.member_id, instance_id: request.instance_id.as_ref() };
         let caller = speaker.of(&request.group, request.generation);
-        let beat = inner.groups.act(&inner.clock, |groups, now| (groups.heartbeat(caller, now), Default::default()));
+        let beat =
+            inner.groups.act(&inner.clock, |groups, now| (groups.heartbeat(caller, now), Default::default()));
         beat?.map_err(|error| match error {
             HeartbeatError::InvalidGroupId => MemberError::InvalidGroup(Arc::clone(&request.group)),
             HeartbeatError::CoordinatorNotAvailable => MemberError::Unavailable(error.to_string()),
@@ -125,7 +128,10 @@ fn leaver(member: &LeavingMember) -> Leaver<'_> {
 }
 
 fn protocols(request: &JoinGroup) -> Vec<Protocol> {
-    let protocol = |(name, metadata): &(Arc<str>, _)| Protocol { name: Arc::clone(name), metadata: Clone::clone(metadata) };
+    let protocol = |(name, metadata): &(Arc<str>, _)| Protocol {
+        name: Arc::clone(name),
+        metadata: Clone::clone(metadata),
+    };
     request.protocols.iter().map(protocol).collect()
 }
 
@@ -136,7 +142,9 @@ impl Inner {
         match error {
             Cause::InvalidGroupId => JoinError::InvalidGroup(group()),
             Cause::InvalidSessionTimeout { given, .. } => JoinError::InvalidSessionTimeout(given),
-            Cause::CoordinatorLoading | Cause::CoordinatorNotAvailable => JoinError::Unavailable(error.to_string()),
+            Cause::CoordinatorLoading | Cause::CoordinatorNotAvailable => {
+                JoinError::Unavailable(error.to_string())
+            }
             Cause::InconsistentProtocol => JoinError::InconsistentProtocol,
             Cause::GroupMaxSizeReached { limit } => JoinError::GroupFull(limit),
             Cause::MemberIdRequired { member_id } => JoinError::MemberIdRequired(member_id),

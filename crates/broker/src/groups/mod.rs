@@ -12,11 +12,12 @@
 
 mod admin;
 mod commits;
+mod deletions;
 mod membership;
 mod tasks;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -117,14 +118,16 @@ impl Groups {
         look(&self.lock().coordinator)
     }
 
-    /// Has the coordinator do something that is answered at once.
+    /// Has the coordinator do something that is answered at once. A stalled disk does not keep it from that.
     fn act<R>(
         &self,
         clock: &Clock,
         act: impl FnOnce(&mut GroupCoordinator, Now) -> (R, Output),
     ) -> Result<R, Refused> {
         let mut state = self.lock();
-        state.check_open()?;
+        if state.is_closed {
+            return Err(Refused::Closed);
+        }
         let (result, output) = act(&mut state.coordinator, now(clock));
         self.carry_out(&mut state, output);
         Ok(result)

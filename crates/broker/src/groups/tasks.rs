@@ -25,7 +25,10 @@ pub(crate) fn write_offsets(inner: Arc<Inner>) -> impl Future<Output = ()> + Sen
     let open = Open(inner);
     async move {
         let inner = &open.0;
-        inner.groups.forget_missing_topics(&inner.state.table);
+        // Where data is lost, a topic that is not there is no proof that it was deleted.
+        if inner.journal.damage().is_empty() {
+            inner.groups.forget_missing_topics(&inner.state.table);
+        }
         loop {
             let writes = inner.groups.take_writes();
             if writes.is_empty() {
@@ -68,11 +71,12 @@ async fn append(inner: &Inner, writes: &[Write]) -> Result<(), WriteError> {
     if writes.iter().map(stored_bytes).sum::<usize>() > WRITE_BYTES_MAX {
         return Err(WriteError::TooLarge);
     }
-    let records: Vec<Record> = writes.iter().flat_map(|write| write.records()).cloned().collect();
+    let records: Vec<Record> = writes.iter().flat_map(Write::records).cloned().collect();
     let appended = inner.offsets_log.append(&inner.journal, &records, inner.clock.now_ms(), |_| {}).await;
     appended.map_err(|error| match error {
         Unavailable::DiskFull | Unavailable::Stopped(_) => {
-            tracing::warn!(%error, "changes of consumer groups cannot be stored");
+            // The journal has said so aloud; here it happens as often as consumers commit.
+            tracing::debug!(%error, "changes of consumer groups cannot be stored");
             WriteError::Unavailable
         }
     })

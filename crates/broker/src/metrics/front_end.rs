@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::TypedMetric;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::metrics::TypedMetric;
 use prometheus_client::registry::Registry;
 
 use super::seconds_histogram;
@@ -176,7 +176,8 @@ impl Collector for FrontEnds {
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for (protocol, requests) in requests {
             let (name, kind) = (format!("{protocol}_requests"), requests.count.metric_type());
-            let family = encoder.encode_descriptor(&name, "Requests answered, by kind and error.", None, kind)?;
+            let family =
+                encoder.encode_descriptor(&name, "Requests answered, by kind and error.", None, kind)?;
             requests.count.encode(family)?;
             let (name, kind) = (format!("{protocol}_request_seconds"), Family::<ApiLabel, Histogram>::TYPE);
             let help = "From the arrival of a request to its answer.";

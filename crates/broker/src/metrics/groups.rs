@@ -89,10 +89,15 @@ impl Facts {
         let now_ms = inner.clock.now_ms();
         for group in groups {
             // One group at a time: the lock is not held for all of them.
-            let members = inner.groups.look(|groups| groups.describe(&group).map(|group| group.members.len()));
+            let members =
+                inner.groups.look(|groups| groups.describe(&group).map(|group| group.members.len()));
             let Ok(members) = members else { continue };
             facts.members.push((Arc::clone(&group), members as u64));
-            for committed in committed(inner, &group, &mut budget) {
+            let Some(offsets) = committed(inner, &group, &mut budget) else {
+                facts.left_out += 1;
+                continue;
+            };
+            for committed in offsets {
                 facts.add(inner, &group, &committed, now_ms, &mut budget);
             }
         }
@@ -112,14 +117,24 @@ impl Facts {
         told
     }
 
-    fn add(&mut self, inner: &Inner, group: &Arc<str>, committed: &Committed, now_ms: TimestampMs, budget: &mut Budget) {
+    fn add(
+        &mut self,
+        inner: &Inner,
+        group: &Arc<str>,
+        committed: &Committed,
+        now_ms: TimestampMs,
+        budget: &mut Budget,
+    ) {
         let Some(partition) = find(inner, committed) else { return };
         let key = (Arc::clone(group), Arc::clone(&committed.topic));
         if self.lags.len() >= LAGS_MAX && !self.lags.contains_key(&key) {
             self.left_out += 1;
             return;
         }
-        let lag = lag(inner, &partition, committed.offset, now_ms, budget);
+        let Some(lag) = lag(inner, &partition, committed.offset, now_ms, budget) else {
+            self.left_out += 1;
+            return;
+        };
         let sum = self.lags.entry(key).or_default();
         sum.records += lag.records;
         sum.seconds = sum.seconds.max(lag.seconds);
@@ -128,8 +143,8 @@ impl Facts {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.encode_groups(&mut encoder)?;
         self.encode_lags(&mut encoder)?;
-        let help = "Groups and topics whose lag is not told, because there are too many.";
-        encode_gauge(&mut encoder, "group_lag_left_out", help, self.left_out)
+        let help = "Groups and partitions whose lag is not told, because there are too many.";
+        encode_gauge(&mut encoder, "group_lag_left_out", help, &self.left_out)
     }
 
     fn encode_groups(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -143,7 +158,12 @@ impl Facts {
             members.encode_family(&[("group", &**group)])?.encode_gauge(count)?;
         }
         encoder
-            .encode_descriptor("group_rebalances", "Rebalances of consumer groups.", None, MetricType::Counter)?
+            .encode_descriptor(
+                "group_rebalances",
+                "Rebalances of consumer groups.",
+                None,
+                MetricType::Counter,
+            )?
             .encode_counter::<NoLabelSet, _, u64>(&self.rebalances, None)
     }
 
@@ -162,9 +182,10 @@ impl Facts {
     }
 }
 
-fn committed(inner: &Inner, group: &str, budget: &mut Budget) -> Vec<Committed> {
+/// What the group committed; none if that is more than may be looked at.
+fn committed(inner: &Inner, group: &str, budget: &mut Budget) -> Option<Vec<Committed>> {
     let found: Vec<_> = inner.groups.look(|groups| {
-        let offsets = groups.offsets().group(group).take(budget.offsets);
+        let offsets = groups.offsets().group(group).take(budget.offsets + 1);
         let committed = offsets.map(|offset| Committed {
             topic: offset.topic.into(),
             topic_id: offset.topic_id,
@@ -173,8 +194,8 @@ fn committed(inner: &Inner, group: &str, budget: &mut Budget) -> Vec<Committed> 
         });
         committed.collect()
     });
-    budget.offsets -= found.len();
-    found
+    budget.offsets = budget.offsets.checked_sub(found.len())?;
+    Some(found)
 }
 
 /// The partition, if it is still the one that was committed for.
@@ -185,19 +206,26 @@ fn find(inner: &Inner, committed: &Committed) -> Option<Arc<PartitionEntry>> {
     topic.partitions.get(index).cloned()
 }
 
-fn lag(inner: &Inner, partition: &PartitionEntry, offset: i64, now_ms: TimestampMs, budget: &mut Budget) -> Lag {
+/// How far an offset is behind; none if no more timestamps may be looked up.
+fn lag(
+    inner: &Inner,
+    partition: &PartitionEntry,
+    offset: i64,
+    now_ms: TimestampMs,
+    budget: &mut Budget,
+) -> Option<Lag> {
     let (start, end) = {
         let partition = partition.lock();
         (partition.log_start(), partition.high_watermark())
     };
     let from = offset.max(start);
     let records = u64::try_from(end - from).unwrap_or(0);
-    if records == 0 || budget.timestamps == 0 {
-        return Lag { records, seconds: 0.0 };
+    if records == 0 {
+        return Some(Lag::default());
     }
-    budget.timestamps -= 1;
+    budget.timestamps = budget.timestamps.checked_sub(1)?;
     // The journal's own row of the entry has the timestamp: nothing of the batch itself is read.
     let heads = inner.journal.read_heads(partition.log, from.cast_unsigned(), 0, 1).unwrap_or_default();
     let age_ms = heads.first().map_or(0, |head| now_ms.saturating_sub(head.header.timestamp_ms));
-    Lag { records, seconds: age_ms.max(0) as f64 / 1000.0 }
+    Some(Lag { records, seconds: age_ms.max(0) as f64 / 1000.0 })
 }

@@ -41,11 +41,19 @@ impl JournalMetrics {
             written_bytes: Counter::default(),
             damage: Counter::default(),
         };
-        registry.register("append_seconds", "From handing a group to the journal to its acknowledgement", append);
+        registry.register(
+            "append_seconds",
+            "From handing a group to the journal to its acknowledgement",
+            append,
+        );
         registry.register("journal_sync_seconds", "Time of a write with its sync", metrics.sync.clone());
         let help = "Groups that one sync made durable";
         registry.register("journal_groups_per_sync", help, metrics.groups_per_sync.clone());
-        registry.register("journal_written_bytes", "Bytes written to the journal", metrics.written_bytes.clone());
+        registry.register(
+            "journal_written_bytes",
+            "Bytes written to the journal",
+            metrics.written_bytes.clone(),
+        );
         let help = "Damaged places found on disk since the start";
         registry.register("journal_damage", help, metrics.damage.clone());
         registry.register_collector(Box::new(StateCollector(watched.clone())));
@@ -88,10 +96,14 @@ impl Collector for StateCollector {
             ("journal_writable", "Whether writes are accepted", is_writable.into()),
             ("journal_disk_full", "Whether writes wait for space on the disk", is_full.into()),
             ("topics", "Topics", inner.state.with_catalogue(|catalogue| catalogue.topic_count() as u64)),
-            ("partitions", "Partitions", inner.state.with_catalogue(|catalogue| catalogue.partition_count() as u64)),
+            (
+                "partitions",
+                "Partitions",
+                inner.state.with_catalogue(|catalogue| catalogue.partition_count() as u64),
+            ),
         ];
         for (name, help, value) in gauges {
-            encode_gauge(&mut encoder, name, &format!("{help}."), value)?;
+            encode_gauge(&mut encoder, name, &format!("{help}."), &value)?;
         }
         Ok(())
     }

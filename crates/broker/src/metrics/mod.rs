@@ -113,7 +113,8 @@ impl Metrics {
     /// None in practice: writing to a string does not fail.
     pub fn encode_open(&self, out: &mut String) -> fmt::Result {
         if let Some(inner) = self.watched.get() {
-            let is_there = |topic: &str| inner.state.with_catalogue(|catalogue| catalogue.topic(topic).is_some());
+            let is_there =
+                |topic: &str| inner.state.with_catalogue(|catalogue| catalogue.topic(topic).is_some());
             self.topics.forget(|topic| !is_there(topic));
         }
         text::encode_registry(out, &self.registry)
@@ -158,8 +159,9 @@ impl Watched {
 
 /// For times between a tenth of a millisecond and ten seconds.
 fn seconds_histogram() -> Histogram {
-    const BOUNDS: [f64; 16] =
-        [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+    const BOUNDS: [f64; 16] = [
+        0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    ];
     Histogram::new(BOUNDS)
 }
 
@@ -168,7 +170,7 @@ fn encode_gauge(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
-    value: impl EncodeGaugeValue,
+    value: &impl EncodeGaugeValue,
 ) -> fmt::Result {
-    encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
+    encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(value)
 }

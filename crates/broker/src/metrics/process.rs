@@ -34,7 +34,7 @@ impl Collector for ProcessCollector {
         encoder
             .encode_descriptor("process_cpu_seconds", help, None, MetricType::Counter)?
             .encode_counter::<NoLabelSet, _, u64>(&facts.cpu_seconds, None)?;
-        let mut gauge = |name, help, value: u64| encode_gauge(&mut encoder, name, help, value);
+        let mut gauge = |name, help, value: u64| encode_gauge(&mut encoder, name, help, &value);
         gauge("process_resident_memory_bytes", "Memory that is in RAM.", facts.resident_bytes)?;
         gauge("process_virtual_memory_bytes", "Address space in use.", facts.virtual_bytes)?;
         gauge("process_threads", "Threads.", facts.threads)?;
@@ -43,7 +43,7 @@ impl Collector for ProcessCollector {
             gauge("process_max_fds", "The most file descriptors that may be open.", max)?;
         }
         let help = "When the process started, in seconds since the Unix epoch.";
-        encode_gauge(&mut encoder, "process_start_time_seconds", help, facts.start_seconds)
+        encode_gauge(&mut encoder, "process_start_time_seconds", help, &facts.start_seconds)
     }
 }
 

@@ -22,6 +22,9 @@ pub(super) struct TopicMetrics {
     other: Counters,
 }
 
+/// One of a topic's counters.
+type Counter = fn(&Counters) -> &AtomicU64;
+
 /// One topic.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
@@ -74,7 +77,7 @@ impl TopicMetrics {
 impl Collector for TopicMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let known = self.known();
-        let families: [(&str, &str, fn(&Counters) -> &AtomicU64); 3] = [
+        let families: [(&str, &str, Counter); 3] = [
             ("topic_appended_records", "Records written to a topic.", |counters| &counters.appended_records),
             ("topic_appended_bytes", "Bytes written to a topic.", |counters| &counters.appended_bytes),
             ("topic_fetched_bytes", "Bytes read from a topic.", |counters| &counters.fetched_bytes),
@@ -88,7 +91,9 @@ impl Collector for TopicMetrics {
                 if topic == OTHER && value == 0 {
                     continue;
                 }
-                family.encode_family(&[("topic", topic)])?.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+                family
+                    .encode_family(&[("topic", topic)])?
+                    .encode_counter::<NoLabelSet, _, u64>(&value, None)?;
             }
         }
         Ok(())
