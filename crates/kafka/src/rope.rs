@@ -28,6 +28,11 @@ impl Rope {
         }
     }
 
+    /// The bytes that are left.
+    pub(crate) fn len(&self) -> usize {
+        self.remaining
+    }
+
     /// Adds all of another rope at the end.
     pub(crate) fn append(&mut self, mut other: Self) {
         self.remaining += other.remaining;

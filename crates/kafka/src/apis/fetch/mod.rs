@@ -1,0 +1,172 @@
+//! Fetch: records out of partitions, waiting for them where there are none.
+//!
+//! A client that polls often opens a session ([`session`]), so that neither side repeats what has not changed. The
+//! records of the answer are the stored bytes, shared and not copied ([`encode`]). They are counted against the
+//! memory for answers: where that is used up, what was read is dropped again and read anew when there is room.
+
+mod encode;
+mod session;
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use annals_broker::api::fetch::{FetchPartition, FetchRequest as Query, FetchResult, Fetched};
+use annals_broker::api::topics::Isolation;
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::{ApiKey, FetchRequest};
+
+use crate::close::Close;
+use crate::errors;
+use crate::memory::Share;
+use crate::rope::Rope;
+use crate::shape::{INT32, Kind, Shape, array, int8, int32, int64, string, structure, uuid};
+
+use super::values::{NO_ERROR, check_leader_epoch, isolation, millis};
+use super::{Answer, Call, Context, Entry, Serve, decodes, names};
+
+use encode::Head;
+pub(crate) use session::Sessions;
+use session::{Turn, Wanted};
+
+const VERSIONS: RangeInclusive<i16> = 4..=18;
+
+const PARTITION: Kind = Kind::Struct(&[
+    int32("Partition"),
+    int32("CurrentLeaderEpoch").since(9),
+    int64("FetchOffset"),
+    int32("LastFetchedEpoch").since(12),
+    int64("LogStartOffset").since(5),
+    int32("PartitionMaxBytes"),
+    uuid("ReplicaDirectoryId").since(17).tagged(0),
+    int64("HighWatermark").since(18).tagged(1),
+]);
+const TOPIC: Kind =
+    Kind::Struct(&[string("Topic").until(12), uuid("TopicId").since(13), array("Partitions", &PARTITION)]);
+const FORGOTTEN: Kind =
+    Kind::Struct(&[string("Topic").until(12), uuid("TopicId").since(13), array("Partitions", &INT32)]);
+
+pub(crate) const ENTRY: Entry = Entry {
+    key: ApiKey::Fetch,
+    name: names::name(ApiKey::Fetch),
+    versions: (*VERSIONS.start(), *VERSIONS.end()),
+    served_from: *VERSIONS.start(),
+    shape: Shape {
+        flexible_from: 12,
+        fields: &[
+            int32("ReplicaId").until(14),
+            int32("MaxWaitMs"),
+            int32("MinBytes"),
+            int32("MaxBytes"),
+            int8("IsolationLevel"),
+            int32("SessionId").since(7),
+            int32("SessionEpoch").since(7),
+            array("Topics", &TOPIC),
+            array("ForgottenTopicsData", &FORGOTTEN).since(7),
+            string("RackId").since(11),
+            string("ClusterId").since(12).tagged(0),
+            structure("ReplicaState", &[int32("ReplicaId"), int64("ReplicaEpoch")]).since(15).tagged(1),
+        ],
+    },
+    serve: Serve::Answer(answer),
+    decodes: decodes::<FetchRequest>,
+};
+
+/// What was read of one partition, or the error to tell of it.
+type Outcome = Result<Fetched, ResponseError>;
+
+fn answer(context: &Context, call: Call) -> Answer<'_> {
+    Box::pin(async move {
+        let request: FetchRequest = call.decode()?;
+        respond(context, &call.into_answered(), request).await
+    })
+}
+
+async fn respond(context: &Context, call: &Call, request: FetchRequest) -> Result<Rope, Close> {
+    let (version, correlation_id) = (call.version, call.correlation_id);
+    let limits = Limits::new(&request, context);
+    let isolation = limits.isolation;
+    let head = Head { version, correlation_id, error_code: NO_ERROR, session_id: 0, isolation };
+    let turn = match context.sessions.begin(request, version) {
+        Ok(turn) => turn,
+        Err(error) => return Ok(encode::response(&Head { error_code: error.code(), ..head }, &[])),
+    };
+    let (outcomes, share) = read(context, limits, &turn.wanted).await;
+    let told = context.sessions.finish(&turn, &outcomes);
+    let mut rope = encode::response(&Head { session_id: turn.session_id, ..head }, &select(&turn, &outcomes, &told));
+    if let Some(share) = share {
+        rope.hold(share);
+    }
+    Ok(rope)
+}
+
+/// The partitions that the answer tells of.
+fn select<'a>(turn: &'a Turn, outcomes: &'a [Outcome], told: &[bool]) -> Vec<(&'a Wanted, &'a Outcome)> {
+    let all = turn.wanted.iter().zip(outcomes).zip(told);
+    all.filter(|(_, told)| **told).map(|(partition, _)| partition).collect()
+}
+
+/// How much to read, and how long to wait for it.
+#[derive(Clone, Copy)]
+struct Limits {
+    max_wait: Duration,
+    min_bytes: usize,
+    max_bytes: usize,
+    isolation: Isolation,
+}
+
+impl Limits {
+    fn new(request: &FetchRequest, context: &Context) -> Self {
+        let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(context.options.fetch_bytes_max);
+        Self {
+            max_wait: millis(request.max_wait_ms),
+            min_bytes: usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes),
+            max_bytes,
+            isolation: isolation(request.isolation_level),
+        }
+    }
+}
+
+/// Reads, with a share of the memory for answers where records were found.
+async fn read(context: &Context, limits: Limits, wanted: &[Wanted]) -> (Vec<Outcome>, Option<Share>) {
+    let outcomes = read_once(context, limits, wanted).await;
+    let bytes = bytes_of(&outcomes);
+    if bytes == 0 {
+        return (outcomes, None);
+    }
+    if let Some(share) = context.answer_memory.try_take(bytes) {
+        return (outcomes, Some(share));
+    }
+    drop(outcomes);
+    let share = context.answer_memory.take(bytes).await;
+    let limits = Limits { max_wait: Duration::ZERO, max_bytes: bytes, ..limits };
+    (read_once(context, limits, wanted).await, Some(share))
+}
+
+async fn read_once(context: &Context, limits: Limits, wanted: &[Wanted]) -> Vec<Outcome> {
+    let refusals: Vec<_> = wanted.iter().map(|wanted| check_leader_epoch(wanted.leader_epoch).err()).collect();
+    let allowed = wanted.iter().zip(&refusals).filter(|(_, refusal)| refusal.is_none());
+    let partitions: Vec<FetchPartition> = allowed.map(|(wanted, _)| wanted.query()).collect();
+    let is_waiting = partitions.len() == wanted.len();
+    let query = Query {
+        max_wait: if is_waiting { limits.max_wait } else { Duration::ZERO },
+        min_bytes: limits.min_bytes,
+        max_bytes: limits.max_bytes,
+        isolation: limits.isolation,
+        partitions,
+    };
+    let FetchResult { partitions } = context.broker.fetch(&context.caller, query).await;
+    let mut results = partitions.into_iter();
+    let outcome = |refusal: Option<ResponseError>| match refusal {
+        Some(error) => Err(error),
+        None => match results.next() {
+            Some(result) => result.map_err(|error| errors::fetch(&error)),
+            None => Err(ResponseError::UnknownServerError),
+        },
+    };
+    refusals.into_iter().map(outcome).collect()
+}
+
+fn bytes_of(outcomes: &[Outcome]) -> usize {
+    let records = outcomes.iter().filter_map(|outcome| outcome.as_ref().ok()).flat_map(|fetched| &fetched.records);
+    records.map(bytes::Bytes::len).sum()
+}
