@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use annals_broker::api::topics::{FoundOffset, Isolation, OffsetAt, OffsetQuery};
+use annals_broker::api::topics::{FoundOffset, OffsetAt, OffsetQuery};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};

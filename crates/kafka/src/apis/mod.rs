@@ -1,95 +1,217 @@
-//! One file is one API: its fields, its versions, and its way between the wire and the broker.
+//! The APIs that are served: one file each, and the table of them all.
 //!
-//! Requests name topics with partitions inside; the broker takes flat lists and answers in their order. So a handler
-//! flattens, asks once, and deals the results out along the request again.
+//! A request is looked up in [`APIS`], its bytes are checked against the API's [`Shape`], and only then is it decoded.
+//! Most APIs are an [`Api`]: decoded request in, response out. Two are not: Produce is answered when its records
+//! are durable, while later requests go on; Fetch sends stored bytes without copying them.
 
-pub(crate) mod alter_configs;
 pub(crate) mod api_versions;
-pub(crate) mod create_partitions;
-pub(crate) mod create_topics;
-pub(crate) mod delete_groups;
-pub(crate) mod delete_records;
-pub(crate) mod delete_topics;
-pub(crate) mod describe_cluster;
-pub(crate) mod describe_configs;
-pub(crate) mod describe_groups;
-pub(crate) mod describe_log_dirs;
-pub(crate) mod describe_producers;
-pub(crate) mod describe_topic_partitions;
-pub(crate) mod elect_leaders;
-mod errors;
 pub(crate) mod fetch;
-pub(crate) mod find_coordinator;
-pub(crate) mod heartbeat;
-pub(crate) mod incremental_alter_configs;
-pub(crate) mod init_producer_id;
-pub(crate) mod join_group;
-pub(crate) mod leave_group;
-pub(crate) mod list_groups;
-pub(crate) mod list_offsets;
-pub(crate) mod list_partition_reassignments;
-pub(crate) mod metadata;
+mod init_producer_id;
+mod list_offsets;
+mod metadata;
 mod names;
-mod operations;
-pub(crate) mod offset_commit;
-pub(crate) mod offset_delete;
-pub(crate) mod offset_fetch;
-pub(crate) mod offset_for_leader_epoch;
 mod operations;
 pub(crate) mod produce;
 mod values;
-mod replicas;
-mod resources;
-pub(crate) mod sync_group;
 
-use std::fmt::Display;
+use std::future::Future;
+use std::ops::RangeInclusive;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use annals_broker::api::topics::TopicRef;
-use annals_clock::Uuid;
-use kafka_protocol::ResponseError;
-use kafka_protocol::protocol::StrBytes;
+use annals_broker::api::Caller;
+use annals_broker::{Broker, ProtocolMetrics};
+use annals_clock::Clock;
+use bytes::{BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::ApiKey;
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion};
 
-/// The epoch of every partition's leader: with one node there never is another leader.
-const LEADER_EPOCH: i32 = 0;
+use crate::close::Close;
+use crate::memory::Memory;
+use crate::rope::Rope;
+use crate::shape::{self, Shape};
+use crate::{Address, Options};
 
-/// For error codes: nothing went wrong.
-const NO_ERROR: i16 = 0;
+use fetch::Sessions;
 
-fn shared(text: &StrBytes) -> Arc<str> {
-    Arc::from(text.as_str())
+/// What an API knows beside its request.
+pub(crate) struct Context {
+    pub(crate) broker: Broker,
+    pub(crate) clock: Clock,
+    /// Who asks; its client id is the one of the present request.
+    pub(crate) caller: Caller,
+    pub(crate) options: Arc<Options>,
+    /// The address that clients reach this server under.
+    pub(crate) advertised: Address,
+    pub(crate) sessions: Arc<Sessions>,
+    /// Memory for records that are being sent.
+    pub(crate) answer_memory: Memory,
+    pub(crate) metrics: ProtocolMetrics,
 }
 
-fn shared_option(text: Option<&StrBytes>) -> Option<Arc<str>> {
-    text.map(shared)
+/// One API that is answered from its decoded request alone, one request after another.
+pub(crate) trait Api {
+    /// Its number in the protocol.
+    const KEY: ApiKey;
+    /// The versions that are served.
+    const VERSIONS: RangeInclusive<i16>;
+    /// The fields of its request, to be checked before it is decoded.
+    const SHAPE: Shape;
+    /// What is asked.
+    type Request: Decodable + Send;
+    /// What is answered.
+    type Response: Encodable + HeaderVersion + Send;
+
+    /// Answers. `version` is one of [`Api::VERSIONS`]; errors are answers too.
+    fn handle(
+        context: &Context,
+        version: i16,
+        request: Self::Request,
+    ) -> impl Future<Output = Self::Response> + Send;
 }
 
-fn wire(text: &str) -> StrBytes {
-    StrBytes::from_string(text.to_owned())
+/// One request, its body checked against its API's shape.
+pub(crate) struct Call {
+    pub(crate) api: &'static Entry,
+    pub(crate) version: i16,
+    pub(crate) correlation_id: i32,
+    pub(crate) body: Bytes,
 }
 
-/// An error's message for people.
-fn message(error: &impl Display) -> Option<StrBytes> {
-    Some(StrBytes::from_string(error.to_string()))
+/// The bytes of an answer, frame length included.
+pub(crate) type Answer<'a> = Pin<Box<dyn Future<Output = Result<Rope, Close>> + Send + 'a>>;
+
+/// One row of the table of APIs.
+pub(crate) struct Entry {
+    pub(crate) key: ApiKey,
+    pub(crate) name: &'static str,
+    /// The first and the last version that are announced.
+    pub(crate) versions: (i16, i16),
+    /// The first version that is served. It differs from the first that is announced for Produce alone.
+    pub(crate) served_from: i16,
+    pub(crate) shape: Shape,
+    pub(crate) serve: Serve,
+    /// Whether a checked body can be decoded; for tests and fuzzing.
+    pub(crate) decodes: fn(&Call) -> Result<(), Close>,
 }
 
-/// Negative times mean none.
-fn millis(ms: i32) -> Duration {
-    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+/// How an API is served.
+pub(crate) enum Serve {
+    /// By its [`Api::handle`], or by something alike.
+    Answer(for<'a> fn(&'a Context, Call) -> Answer<'a>),
+    /// In two phases.
+    Produce,
 }
 
-/// A topic as requests name it: by id in versions that have ids, else by name.
-fn topic_ref(name: &StrBytes, id: Uuid) -> TopicRef {
-    if id.is_nil() { TopicRef::Name(shared(name)) } else { TopicRef::Id(id) }
+/// All APIs, by key.
+pub(crate) static APIS: &[Entry] = &[
+    produce::ENTRY,
+    fetch::ENTRY,
+    Entry::of::<list_offsets::ListOffsets>(),
+    Entry::of::<metadata::Metadata>(),
+    Entry::of::<api_versions::ApiVersions>(),
+    Entry::of::<init_producer_id::InitProducerId>(),
+];
+
+/// The API with this key.
+pub(crate) fn find(key: i16) -> Option<&'static Entry> {
+    APIS.iter().find(|api| api.key as i16 == key)
 }
 
-/// Refuses an epoch that this server cannot have given out. Clients that know none send -1.
-fn check_leader_epoch(epoch: i32) -> Result<(), ResponseError> {
-    if epoch > LEADER_EPOCH { Err(ResponseError::UnknownLeaderEpoch) } else { Ok(()) }
+impl Entry {
+    pub(crate) const fn of<A: Api>() -> Self {
+        Self {
+            key: A::KEY,
+            name: names::name(A::KEY),
+            versions: (*A::VERSIONS.start(), *A::VERSIONS.end()),
+            served_from: *A::VERSIONS.start(),
+            shape: A::SHAPE,
+            serve: Serve::Answer(answer::<A>),
+            decodes: decodes::<A::Request>,
+        }
+    }
+
+    pub(crate) fn serves(&self, version: i16) -> bool {
+        (self.served_from..=self.versions.1).contains(&version)
+    }
+
+    pub(crate) fn is_flexible(&self, version: i16) -> bool {
+        version >= self.shape.flexible_from
+    }
 }
 
-/// The code of a result.
-fn code<T, E>(result: &Result<T, E>, map: impl FnOnce(&E) -> ResponseError) -> i16 {
-    result.as_ref().err().map_or(NO_ERROR, |error| map(error).code())
+impl Call {
+    /// Decodes the body.
+    pub(crate) fn decode<T: Decodable>(&self) -> Result<T, Close> {
+        let mut body = self.body.clone();
+        let decoded = T::decode(&mut body, self.version);
+        let undecodable = |reason| Close::Undecodable { api: self.api.key, version: self.version, reason };
+        match decoded {
+            Ok(_) if !body.is_empty() => Err(undecodable(format!("{} bytes were not read", body.len()))),
+            Ok(request) => Ok(request),
+            Err(error) => Err(undecodable(error.to_string())),
+        }
+    }
+
+    /// Lets the request's bytes go: what remains is enough to answer.
+    pub(crate) fn into_answered(self) -> Self {
+        Self { body: Bytes::new(), ..self }
+    }
+
+    /// Encodes a response with its frame length and header.
+    pub(crate) fn encode<T: Encodable + HeaderVersion>(&self, response: &T) -> Result<Rope, Close> {
+        encode(self.api.key, self.version, self.correlation_id, response)
+    }
+
+    /// Checks the body against the API's shape; returns about how much memory the decoded request takes.
+    pub(crate) fn check(&self) -> Result<usize, Close> {
+        let malformed = |source| Close::Malformed { api: self.api.key, version: self.version, source };
+        shape::check(&self.api.shape, self.version, &self.body).map_err(malformed)
+    }
+}
+
+pub(crate) fn decodes<T: Decodable>(call: &Call) -> Result<(), Close> {
+    call.decode::<T>().map(drop)
+}
+
+fn answer<A: Api>(context: &Context, call: Call) -> Answer<'_> {
+    Box::pin(async move {
+        let request = call.decode::<A::Request>()?;
+        let response = A::handle(context, call.version, request).await;
+        call.encode(&response)
+    })
+}
+
+/// Room for a small response.
+const RESPONSE_BYTES: usize = 256;
+
+pub(crate) fn encode<T: Encodable + HeaderVersion>(
+    api: ApiKey,
+    version: i16,
+    correlation_id: i32,
+    response: &T,
+) -> Result<Rope, Close> {
+    let mut frame = BytesMut::with_capacity(RESPONSE_BYTES);
+    put_head(&mut frame, correlation_id, T::header_version(version) > 0);
+    let encoded = response.encode(&mut frame, version);
+    encoded.map_err(|error| Close::Unencodable { api, version, reason: error.to_string() })?;
+    let size = frame.len() - size_of::<i32>();
+    patch_size(&mut frame, size);
+    Ok(frame.freeze().into())
+}
+
+/// Puts a place for the frame's size and the response header.
+pub(crate) fn put_head(frame: &mut BytesMut, correlation_id: i32, flexible: bool) {
+    frame.put_i32(0);
+    frame.put_i32(correlation_id);
+    if flexible {
+        frame.put_u8(0);
+    }
+}
+
+/// Writes the frame's size into the place that [`put_head`] left.
+pub(crate) fn patch_size(frame: &mut [u8], size: usize) {
+    // No response comes near two gigabytes: those of Fetch are limited, the others list what is in memory.
+    let size = i32::try_from(size).unwrap_or(i32::MAX);
+    frame[..size_of::<i32>()].copy_from_slice(&size.to_be_bytes());
 }

@@ -5,8 +5,6 @@
 //! Apache Kafka. Versions 0 to 2 are told but refused: librdkafka takes their absence for a server without
 //! compression (KAFKA-18659).
 
-use std::ops::RangeInclusive;
-
 use annals_broker::ProduceTicket;
 use annals_broker::api::produce::{
     Acks, ProduceError, ProducePartition, ProduceRequest as Records, ProduceResult, Produced, RecordError,
