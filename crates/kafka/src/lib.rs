@@ -13,6 +13,7 @@ mod close;
 mod connection;
 mod cursor;
 mod dispatch;
+mod flexible;
 mod errors;
 mod frame;
 mod header;

@@ -203,7 +203,8 @@ impl Walk<'_> {
     }
 
     fn fields(&mut self, fields: &'static [Field]) -> Result<(), Fault> {
-        for field in fields.iter().filter(|field| field.tag.is_none() && field.is_in(self.version)) {
+        let version = self.version;
+        for field in fields.iter().filter(|field| field.tag.is_none() && field.is_in(version)) {
             self.field = field.name;
             self.kind(&field.kind)?;
         }
