@@ -127,7 +127,7 @@ mod tests {
     }
 
     async fn read(bytes: &[u8]) -> Result<Vec<Bytes>, Close> {
-        let memory = ConnectionMemory::new(4096, &Memory::new(4096));
+        let memory = ConnectionMemory::new(4096, &Memory::new(4096), annals_broker::Metrics::default().protocol("kafka"));
         let (mut reader, mut frames) = (reader(bytes), Vec::new());
         loop {
             match reader.next_size().await {

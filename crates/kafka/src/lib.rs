@@ -13,7 +13,6 @@ mod close;
 mod connection;
 mod cursor;
 mod dispatch;
-mod flexible;
 mod errors;
 mod frame;
 mod header;

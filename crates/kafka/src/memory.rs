@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use annals_broker::{MemoryGuard, ProtocolMetrics};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The unit of account. Also what a request costs at least, for what surrounds it.
@@ -28,6 +29,7 @@ pub(crate) struct Share {
 pub(crate) struct ConnectionMemory {
     own: Memory,
     all: Memory,
+    metrics: ProtocolMetrics,
 }
 
 /// What one request holds, given back when dropped.
@@ -36,6 +38,7 @@ pub(crate) struct Held {
     own: Share,
     all: Share,
     bytes: usize,
+    counted: MemoryGuard,
 }
 
 impl Memory {
@@ -59,6 +62,7 @@ impl Memory {
     }
 
     /// The bytes that are taken.
+    #[cfg(test)]
     pub(crate) fn taken_bytes(&self) -> usize {
         (self.units_max - self.units.available_permits()) * UNIT_BYTES
     }
@@ -80,14 +84,15 @@ impl Share {
 
 impl ConnectionMemory {
     /// The memory of one more connection, which takes from `all` too.
-    pub(crate) fn new(bytes: usize, all: &Memory) -> Self {
-        Self { own: Memory::new(bytes), all: all.clone() }
+    pub(crate) fn new(bytes: usize, all: &Memory, metrics: ProtocolMetrics) -> Self {
+        Self { own: Memory::new(bytes), all: all.clone(), metrics }
     }
 
     /// Waits for memory: first until the connection's earlier requests leave enough, then until all others do.
     pub(crate) async fn take(&self, bytes: usize) -> Held {
         let own = self.own.take(bytes).await;
-        Held { own, all: self.all.take(bytes).await, bytes }
+        let all = self.all.take(bytes).await;
+        Held { own, all, bytes, counted: self.metrics.memory(bytes) }
     }
 
     /// Raises what a request holds to `bytes`, if that much is there now. Waiting while holding could be for ever.
@@ -98,6 +103,7 @@ impl ConnectionMemory {
         held.own.merge(own);
         held.all.merge(all);
         held.bytes = bytes;
+        held.counted.resize(bytes);
         true
     }
 }
@@ -127,7 +133,7 @@ mod tests {
     #[tokio::test]
     async fn a_request_takes_from_its_connection_and_from_all() {
         let all = Memory::new(8192);
-        let connection = ConnectionMemory::new(4096, &all);
+        let connection = ConnectionMemory::new(4096, &all, annals_broker::Metrics::default().protocol("kafka"));
         let mut held = connection.take(1024).await;
         assert!(connection.grow(&mut held, 4096) && connection.grow(&mut held, 100));
         assert!(!connection.grow(&mut held, 5000), "the connection has no more");

@@ -140,8 +140,9 @@ impl Server {
         place: Place,
         stopping: watch::Receiver<bool>,
     ) -> impl Future<Output = ()> + Send + use<> {
-        let memory = ConnectionMemory::new(self.shared.options.memory_per_connection, &self.shared.memory);
         let metrics = self.shared.metrics.clone();
+        let per_connection = self.shared.options.memory_per_connection;
+        let memory = ConnectionMemory::new(per_connection, &self.shared.memory, metrics.clone());
         let context = prepare(&stream).map(|local| self.shared.context(peer, local));
         let limits = limits(&self.shared.options);
         async move {

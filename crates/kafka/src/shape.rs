@@ -138,18 +138,18 @@ impl Field {
 /// Where and why a request's bytes are not what its API and version say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("{fault} (field {field:?}, byte {position} of the body)")]
-pub struct ShapeError {
+pub(crate) struct ShapeError {
     /// The field, as the protocol guide calls it.
-    pub field: &'static str,
+    pub(crate) field: &'static str,
     /// How far the body was walked, in bytes.
-    pub position: usize,
+    pub(crate) position: usize,
     /// What is wrong there.
-    pub fault: Fault,
+    pub(crate) fault: Fault,
 }
 
 /// What is wrong with a request's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// A field, or what a length promises, lies beyond the end.
     #[error("the request is cut short")]
     Truncated,

@@ -58,7 +58,7 @@ pub(crate) trait Api {
     /// The fields of its request, to be checked before it is decoded.
     const SHAPE: Shape;
     /// What is asked.
-    type Request: Decodable + Send;
+    type Request: Message;
     /// What is answered.
     type Response: Encodable + HeaderVersion + Send;
 
@@ -69,6 +69,16 @@ pub(crate) trait Api {
         request: Self::Request,
     ) -> impl Future<Output = Self::Response> + Send;
 }
+
+/// A request as the decoder gives it. In tests it can be encoded too, so that tests can be clients.
+#[cfg(not(test))]
+pub(crate) trait Message: Decodable + Send {}
+#[cfg(not(test))]
+impl<T: Decodable + Send> Message for T {}
+#[cfg(test)]
+pub(crate) trait Message: Decodable + Encodable + Default + Send {}
+#[cfg(test)]
+impl<T: Decodable + Encodable + Default + Send> Message for T {}
 
 /// One request, its body checked against its API's shape.
 pub(crate) struct Call {
@@ -93,6 +103,8 @@ pub(crate) struct Entry {
     pub(crate) serve: Serve,
     /// Whether a checked body can be decoded; for tests and fuzzing.
     pub(crate) decodes: fn(&Call) -> Result<(), Close>,
+    #[cfg(test)]
+    client: tests::Client,
 }
 
 /// How an API is served.
@@ -120,15 +132,33 @@ pub(crate) fn find(key: i16) -> Option<&'static Entry> {
 
 impl Entry {
     pub(crate) const fn of<A: Api>() -> Self {
+        Self::new::<A::Request>(A::KEY, A::VERSIONS, A::SHAPE, Serve::Answer(answer::<A>))
+    }
+
+    pub(crate) const fn new<T: Message>(
+        key: ApiKey,
+        versions: RangeInclusive<i16>,
+        shape: Shape,
+        serve: Serve,
+    ) -> Self {
+        let (first, last) = (*versions.start(), *versions.end());
         Self {
-            key: A::KEY,
-            name: names::name(A::KEY),
-            versions: (*A::VERSIONS.start(), *A::VERSIONS.end()),
-            served_from: *A::VERSIONS.start(),
-            shape: A::SHAPE,
-            serve: Serve::Answer(answer::<A>),
-            decodes: decodes::<A::Request>,
+            key,
+            name: names::name(key),
+            versions: (first, last),
+            served_from: first,
+            shape,
+            serve,
+            decodes: decodes::<T>,
+            #[cfg(test)]
+            client: tests::Client::of::<T>(),
         }
+    }
+
+    /// Announces versions that are not served, down to this one.
+    pub(crate) const fn announced_from(mut self, version: i16) -> Self {
+        self.versions.0 = version;
+        self
     }
 
     pub(crate) fn serves(&self, version: i16) -> bool {
@@ -170,7 +200,7 @@ impl Call {
     }
 }
 
-pub(crate) fn decodes<T: Decodable>(call: &Call) -> Result<(), Close> {
+fn decodes<T: Decodable>(call: &Call) -> Result<(), Close> {
     call.decode::<T>().map(drop)
 }
 
@@ -215,3 +245,6 @@ pub(crate) fn patch_size(frame: &mut [u8], size: usize) {
     let size = i32::try_from(size).unwrap_or(i32::MAX);
     frame[..size_of::<i32>()].copy_from_slice(&size.to_be_bytes());
 }
+
+#[cfg(test)]
+mod tests;

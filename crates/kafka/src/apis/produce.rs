@@ -25,7 +25,7 @@ use crate::rope::Rope;
 use crate::shape::{Kind, Shape, array, bytes, int16, int32, string, uuid};
 
 use super::values::{message, millis, topic_ref};
-use super::{Call, Context, Entry, Serve, decodes, names};
+use super::{Call, Context, Entry, Serve};
 
 const PARTITION: Kind = Kind::Struct(&[int32("Index"), bytes("Records")]);
 const TOPIC: Kind = Kind::Struct(&[
@@ -37,23 +37,13 @@ const TOPIC: Kind = Kind::Struct(&[
 /// What the client is told of a batch that it may only write within a transaction.
 const NO_TRANSACTIONS: &str = "transactions are not supported by this server version";
 
-pub(crate) const ENTRY: Entry = Entry {
-    key: ApiKey::Produce,
-    name: names::name(ApiKey::Produce),
-    versions: (0, 13),
-    served_from: 3,
-    shape: Shape {
-        flexible_from: 9,
-        fields: &[
-            string("TransactionalId"),
-            int16("Acks"),
-            int32("TimeoutMs"),
-            array("TopicData", &TOPIC),
-        ],
-    },
-    serve: Serve::Produce,
-    decodes: decodes::<ProduceRequest>,
+const SHAPE: Shape = Shape {
+    flexible_from: 9,
+    fields: &[string("TransactionalId"), int16("Acks"), int32("TimeoutMs"), array("TopicData", &TOPIC)],
 };
+
+pub(crate) const ENTRY: Entry =
+    Entry::new::<ProduceRequest>(ApiKey::Produce, 3..=13, SHAPE, Serve::Produce).announced_from(0);
 
 /// Decides a request. Returns when the next may be decided.
 pub(crate) async fn start(context: &Context, call: Call) -> Result<Reply, Close> {

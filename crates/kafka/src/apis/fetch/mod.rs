@@ -22,7 +22,7 @@ use crate::rope::Rope;
 use crate::shape::{INT32, Kind, Shape, array, int8, int32, int64, string, structure, uuid};
 
 use super::values::{NO_ERROR, check_leader_epoch, isolation, millis};
-use super::{Answer, Call, Context, Entry, Serve, decodes, names};
+use super::{Answer, Call, Context, Entry, Serve};
 
 use encode::Head;
 pub(crate) use session::Sessions;
@@ -45,31 +45,26 @@ const TOPIC: Kind =
 const FORGOTTEN: Kind =
     Kind::Struct(&[string("Topic").until(12), uuid("TopicId").since(13), array("Partitions", &INT32)]);
 
-pub(crate) const ENTRY: Entry = Entry {
-    key: ApiKey::Fetch,
-    name: names::name(ApiKey::Fetch),
-    versions: (*VERSIONS.start(), *VERSIONS.end()),
-    served_from: *VERSIONS.start(),
-    shape: Shape {
-        flexible_from: 12,
-        fields: &[
-            int32("ReplicaId").until(14),
-            int32("MaxWaitMs"),
-            int32("MinBytes"),
-            int32("MaxBytes"),
-            int8("IsolationLevel"),
-            int32("SessionId").since(7),
-            int32("SessionEpoch").since(7),
-            array("Topics", &TOPIC),
-            array("ForgottenTopicsData", &FORGOTTEN).since(7),
-            string("RackId").since(11),
-            string("ClusterId").since(12).tagged(0),
-            structure("ReplicaState", &[int32("ReplicaId"), int64("ReplicaEpoch")]).since(15).tagged(1),
-        ],
-    },
-    serve: Serve::Answer(answer),
-    decodes: decodes::<FetchRequest>,
+const SHAPE: Shape = Shape {
+    flexible_from: 12,
+    fields: &[
+        int32("ReplicaId").until(14),
+        int32("MaxWaitMs"),
+        int32("MinBytes"),
+        int32("MaxBytes"),
+        int8("IsolationLevel"),
+        int32("SessionId").since(7),
+        int32("SessionEpoch").since(7),
+        array("Topics", &TOPIC),
+        array("ForgottenTopicsData", &FORGOTTEN).since(7),
+        string("RackId").since(11),
+        string("ClusterId").since(12).tagged(0),
+        structure("ReplicaState", &[int32("ReplicaId"), int64("ReplicaEpoch")]).since(15).tagged(1),
+    ],
 };
+
+pub(crate) const ENTRY: Entry =
+    Entry::new::<FetchRequest>(ApiKey::Fetch, VERSIONS, SHAPE, Serve::Answer(answer));
 
 /// What was read of one partition, or the error to tell of it.
 type Outcome = Result<Fetched, ResponseError>;
