@@ -1,56 +1,57 @@
-//! InitProducerId: an id for an idempotent producer (KIP-98, KIP-360).
+//! InitProducerId: an id under which an idempotent producer numbers its batches, so that a repeated one is recognised.
 
 use std::ops::RangeInclusive;
 
-use annals_broker::api::produce::{InitProducerId as Init, InitProducerIdError, ProducerIdentity};
+use annals_broker::api::produce::{InitProducerId as Asked, ProducerIdentity};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{ApiKey, InitProducerIdRequest, InitProducerIdResponse, ProducerId};
 
-use crate::api::Api;
-use crate::close::Close;
-use crate::connection::Reply;
-use crate::context::Context;
+use crate::errors;
 use crate::shape::{Shape, int16, int32, int64, string};
 
-use super::millis;
+use super::values::millis;
+use super::{Api, Context};
 
 pub(crate) struct InitProducerId;
 
 impl Api for InitProducerId {
     const KEY: ApiKey = ApiKey::InitProducerId;
-    const NAME: &'static str = "InitProducerId";
     const VERSIONS: RangeInclusive<i16> = 0..=5;
-    const SHAPE: &'static Shape =
-        &Shape { flexible_from: 2, fields: &[string(), int32(), int64().since(3), int16().since(3)] };
-
+    const SHAPE: Shape = Shape {
+        flexible_from: 2,
+        fields: &[
+            string("TransactionalId"),
+            int32("TransactionTimeoutMs"),
+            int64("ProducerId").since(3),
+            int16("ProducerEpoch").since(3),
+        ],
+    };
     type Request = InitProducerIdRequest;
+    type Response = InitProducerIdResponse;
 
-    async fn handle(context: &mut Context, request: InitProducerIdRequest, version: i16) -> Result<Reply, Close> {
-        let response = match init(&request) {
-            Err(error) => refused(error),
-            Ok(init) => match context.broker().init_producer_id(&context.caller, init).await {
-                Ok(identity) => InitProducerIdResponse::default()
-                    .with_producer_id(ProducerId(identity.id))
-                    .with_producer_epoch(identity.epoch),
-                Err(error) => refused(error_code(&error)),
-            },
+    async fn handle(context: &Context, _: i16, request: InitProducerIdRequest) -> InitProducerIdResponse {
+        let Ok(current) = current(&request) else { return refused(ResponseError::InvalidRequest) };
+        let asked = Asked {
+            transactional_id: request.transactional_id.map(|id| id.to_string()),
+            transaction_timeout: millis(request.transaction_timeout_ms),
+            current,
         };
-        Self::reply(&response, version)
+        match context.broker.init_producer_id(&context.caller, asked).await {
+            Ok(given) => InitProducerIdResponse::default()
+                .with_producer_id(ProducerId(given.id))
+                .with_producer_epoch(given.epoch),
+            Err(error) => refused(errors::init_producer_id(&error)),
+        }
     }
 }
 
-/// An empty transactional id is a mistake, as is an epoch without an id.
-fn init(request: &InitProducerIdRequest) -> Result<Init, ResponseError> {
-    let (id, epoch) = (request.producer_id.0, request.producer_epoch);
-    let is_empty = request.transactional_id.as_ref().is_some_and(|id| id.0.is_empty());
-    if is_empty || (id == -1) != (epoch == -1) {
-        return Err(ResponseError::InvalidRequest);
+/// Id and epoch that the producer has: both or neither (KIP-360).
+fn current(request: &InitProducerIdRequest) -> Result<Option<ProducerIdentity>, ()> {
+    match (request.producer_id.0, request.producer_epoch) {
+        (-1, -1) => Ok(None),
+        (id, epoch) if id >= 0 && epoch >= 0 => Ok(Some(ProducerIdentity { id, epoch })),
+        _ => Err(()),
     }
-    Ok(Init {
-        transactional_id: request.transactional_id.as_ref().map(|id| id.0.to_string()),
-        transaction_timeout: millis(request.transaction_timeout_ms),
-        current: (id != -1).then_some(ProducerIdentity { id, epoch }),
-    })
 }
 
 fn refused(error: ResponseError) -> InitProducerIdResponse {
@@ -58,15 +59,4 @@ fn refused(error: ResponseError) -> InitProducerIdResponse {
         .with_error_code(error.code())
         .with_producer_id(ProducerId(-1))
         .with_producer_epoch(-1)
-}
-
-fn error_code(error: &InitProducerIdError) -> ResponseError {
-    match error {
-        // See `find_coordinator` for why not "unsupported": clients would ask again for ever.
-        InitProducerIdError::TransactionsUnsupported(_) => ResponseError::TransactionalIdAuthorizationFailed,
-        InitProducerIdError::InvalidTransactionTimeout => ResponseError::InvalidTransactionTimeout,
-        InitProducerIdError::Fenced(_) => ResponseError::ProducerFenced,
-        InitProducerIdError::NotAuthorized => ResponseError::ClusterAuthorizationFailed,
-        InitProducerIdError::Unavailable(_) => ResponseError::CoordinatorNotAvailable,
-    }
 }
