@@ -4,8 +4,10 @@
 //! Most APIs are an [`Api`]: decoded request in, response out. Two are not: Produce is answered when its records
 //! are durable, while later requests go on; Fetch sends stored bytes without copying them.
 
+mod admin;
 pub(crate) mod api_versions;
 pub(crate) mod fetch;
+mod groups;
 mod init_producer_id;
 mod list_offsets;
 mod metadata;
@@ -121,8 +123,33 @@ pub(crate) static APIS: &[Entry] = &[
     fetch::ENTRY,
     Entry::of::<list_offsets::ListOffsets>(),
     Entry::of::<metadata::Metadata>(),
+    Entry::of::<groups::offset_commit::OffsetCommit>(),
+    Entry::of::<groups::offset_fetch::OffsetFetch>(),
+    Entry::of::<groups::find_coordinator::FindCoordinator>(),
+    Entry::of::<groups::join_group::JoinGroup>(),
+    Entry::of::<groups::heartbeat::Heartbeat>(),
+    Entry::of::<groups::leave_group::LeaveGroup>(),
+    Entry::of::<groups::sync_group::SyncGroup>(),
+    Entry::of::<groups::describe_groups::DescribeGroups>(),
+    Entry::of::<groups::list_groups::ListGroups>(),
     Entry::of::<api_versions::ApiVersions>(),
+    Entry::of::<admin::create_topics::CreateTopics>(),
+    Entry::of::<admin::delete_topics::DeleteTopics>(),
+    Entry::of::<admin::delete_records::DeleteRecords>(),
     Entry::of::<init_producer_id::InitProducerId>(),
+    Entry::of::<admin::offset_for_leader_epoch::OffsetForLeaderEpoch>(),
+    Entry::of::<admin::describe_configs::DescribeConfigs>(),
+    Entry::of::<admin::alter_configs::AlterConfigs>(),
+    Entry::of::<admin::describe_log_dirs::DescribeLogDirs>(),
+    Entry::of::<admin::create_partitions::CreatePartitions>(),
+    Entry::of::<groups::delete_groups::DeleteGroups>(),
+    Entry::of::<admin::elect_leaders::ElectLeaders>(),
+    Entry::of::<admin::incremental_alter_configs::IncrementalAlterConfigs>(),
+    Entry::of::<admin::list_partition_reassignments::ListPartitionReassignments>(),
+    Entry::of::<groups::offset_delete::OffsetDelete>(),
+    Entry::of::<admin::describe_cluster::DescribeCluster>(),
+    Entry::of::<admin::describe_producers::DescribeProducers>(),
+    Entry::of::<admin::describe_topic_partitions::DescribeTopicPartitions>(),
 ];
 
 /// The API with this key.

@@ -28,6 +28,7 @@ pub(crate) const fn name(key: ApiKey) -> &'static str {
         ApiKey::DescribeLogDirs => "DescribeLogDirs",
         ApiKey::CreatePartitions => "CreatePartitions",
         ApiKey::DeleteGroups => "DeleteGroups",
+        ApiKey::ElectLeaders => "ElectLeaders",
         ApiKey::IncrementalAlterConfigs => "IncrementalAlterConfigs",
         ApiKey::ListPartitionReassignments => "ListPartitionReassignments",
         ApiKey::OffsetDelete => "OffsetDelete",

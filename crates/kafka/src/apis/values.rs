@@ -56,3 +56,8 @@ pub(crate) fn isolation(level: i8) -> Isolation {
 pub(crate) fn check_leader_epoch(epoch: i32) -> Result<(), ResponseError> {
     if epoch > LEADER_EPOCH { Err(ResponseError::UnknownLeaderEpoch) } else { Ok(()) }
 }
+
+/// The error code of a result.
+pub(crate) fn code<T, E>(result: &Result<T, E>, error_code: impl Fn(&E) -> ResponseError) -> i16 {
+    result.as_ref().map_or_else(|error| error_code(error).code(), |_| NO_ERROR)
+}
