@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, MutexGuard};
 
-use annals_journal::{Durability, Group, Journal, Payload, Permit, Ticket};
+use annals_journal::{Durability, Group, Payload, Permit, Ticket};
 use annals_topics::batch::{Batch, BatchError, TimestampType};
 use annals_topics::catalogue::Topic;
 use annals_topics::config;

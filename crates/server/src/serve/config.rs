@@ -20,6 +20,9 @@ use crate::failure::usage;
 use crate::human::{parse_bytes, parse_duration};
 use crate::nearest::hint;
 
+/// Kafka connections that are served unless somebody sets another number.
+const CONNECTIONS_MAX: usize = 10_000;
+
 /// Everything that can be set.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -47,12 +50,19 @@ pub(crate) enum LogFormat {
 
 impl Default for Settings {
     fn default() -> Self {
+        let kafka = annals_kafka::Options {
+            connections_max: CONNECTIONS_MAX,
+            connections_per_ip_max: CONNECTIONS_MAX,
+            ..annals_kafka::Options::default()
+        };
+        let mut broker = BrokerOptions::default();
+        broker.topics.node_id = kafka.node_id;
         Self {
             data_dir: PathBuf::from("annals-data"),
-            broker: BrokerOptions::default(),
+            broker,
             journal: annals_journal::Options::default(),
             direct_io: true,
-            kafka: annals_kafka::Options::default(),
+            kafka,
             http: annals_http::Options::default(),
             allow_remote: false,
             log_filter: "info".to_owned(),
@@ -119,13 +129,17 @@ pub(crate) const KEYS: &[Key] = &[
         default: "",
         doc: "HOST:PORT under which clients reach this server, if it differs from the address that they connect to, as \
               behind a proxy.",
-        set: |s, v| Ok(s.kafka.advertised = if v.is_empty() { None } else { Some(v.parse()?) }),
+        set: |s, v| Ok(s.kafka.advertised = if v.is_empty() { None } else { Some(advertised(v)?) }),
     },
     Key {
         name: "kafka.connections_max",
         default: "10000",
-        doc: "Kafka connections at the same time. More are refused.",
-        set: |s, v| Ok(s.kafka.connections_max = number(v)?),
+        doc: "Kafka connections at the same time. More wait until one ends.",
+        set: |s, v| {
+            s.kafka.connections_max = number(v)?;
+            s.kafka.connections_per_ip_max = s.kafka.connections_max;
+            Ok(())
+        },
     },
     Key {
         name: "kafka.request_bytes_max",
@@ -396,6 +410,10 @@ fn size(value: &str) -> Result<usize, String> {
 
 fn duration(value: &str) -> Result<Duration, String> {
     parse_duration(value)
+}
+
+fn advertised(value: &str) -> Result<annals_kafka::Address, String> {
+    value.parse().map_err(|error: annals_kafka::AddressError| error.to_string())
 }
 
 fn address(value: &str) -> Result<SocketAddr, String> {
