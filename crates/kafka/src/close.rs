@@ -95,7 +95,9 @@ pub(crate) enum Close {
         reason: String,
     },
     /// The decoded request would take more memory than there is for requests now.
-    #[error("a request of {size_bytes} bytes takes {decoded_bytes} bytes when decoded, for which there is no room")]
+    #[error(
+        "a request of {size_bytes} bytes takes {decoded_bytes} bytes when decoded, for which there is no room"
+    )]
     NoMemory {
         /// The size of the frame.
         size_bytes: usize,

@@ -109,7 +109,11 @@ async fn read_requests<R: AsyncRead + Unpin>(
         };
         match slot {
             // The writer has gone, and tells why.
-            Ok(slot) => if slots.send(slot).await.is_err() { return Close::ByClient },
+            Ok(slot) => {
+                if slots.send(slot).await.is_err() {
+                    return Close::ByClient;
+                }
+            }
             Err(close) => return close,
         }
     }
@@ -179,7 +183,11 @@ fn take_ready(queue: &mut mpsc::Receiver<Slot>, out: &mut Rope) -> Result<Option
 }
 
 /// Writes all of it; gives up when nothing moves for too long.
-async fn write(writer: &mut (impl AsyncWrite + Unpin), mut out: Rope, stall_timeout: Duration) -> Result<(), Close> {
+async fn write(
+    writer: &mut (impl AsyncWrite + Unpin),
+    mut out: Rope,
+    stall_timeout: Duration,
+) -> Result<(), Close> {
     while out.has_remaining() {
         let written = timeout(stall_timeout, writer.write_buf(&mut out)).await;
         let written = written.map_err(|_| Close::SlowReader(stall_timeout))??;

@@ -31,7 +31,7 @@ impl Dispatcher {
 }
 
 impl Handler for Dispatcher {
-    async fn handle(&mut self, request: Request<'_>) -> Result<Reply, Close> {
+    async fn handle(&mut self, mut request: Request<'_>) -> Result<Reply, Close> {
         let head = read_head(&request.bytes)?;
         let Some(api) = find(head)? else {
             return api_versions::unsupported_version(head.correlation_id).map(Reply::Now);
@@ -39,7 +39,7 @@ impl Handler for Dispatcher {
         let (client_id, body) = split_body(&request.bytes, api.is_flexible(head.version))?;
         self.remember(client_id.as_deref());
         let call = Call { api, version: head.version, correlation_id: head.correlation_id, body };
-        take_memory(&call, request)?;
+        take_memory(&call, &mut request)?;
         answer(&self.context, call).await
     }
 }
@@ -75,7 +75,7 @@ fn find(head: Head) -> Result<Option<&'static Entry>, Close> {
     }
 }
 
-fn take_memory(call: &Call, request: Request<'_>) -> Result<(), Close> {
+fn take_memory(call: &Call, request: &mut Request<'_>) -> Result<(), Close> {
     let decoded_bytes = call.check()?;
     if decoded_bytes <= DECODED_BYTES_FREE || request.memory.grow(request.held, decoded_bytes) {
         return Ok(());

@@ -67,7 +67,11 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     /// Reads the frame whose size [`FrameReader::next_size`] told.
-    pub(crate) async fn next_frame(&mut self, size: usize, memory: &ConnectionMemory) -> Result<Frame, Close> {
+    pub(crate) async fn next_frame(
+        &mut self,
+        size: usize,
+        memory: &ConnectionMemory,
+    ) -> Result<Frame, Close> {
         let held = memory.take(size).await;
         let slowest = Duration::from_secs((size / SLOWEST_BYTES_PER_SECOND) as u64);
         let within = self.limits.receive_timeout + slowest;
@@ -127,7 +131,11 @@ mod tests {
     }
 
     async fn read(bytes: &[u8]) -> Result<Vec<Bytes>, Close> {
-        let memory = ConnectionMemory::new(4096, &Memory::new(4096), annals_broker::Metrics::default().protocol("kafka"));
+        let memory = ConnectionMemory::new(
+            4096,
+            &Memory::new(4096),
+            annals_broker::Metrics::default().protocol("kafka"),
+        );
         let (mut reader, mut frames) = (reader(bytes), Vec::new());
         loop {
             match reader.next_size().await {

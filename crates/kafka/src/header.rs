@@ -3,7 +3,7 @@
 //! Read by hand, since an unknown version of ApiVersions must be answered although the rest of the header cannot be
 //! read (KIP-511). Source: request headers v1 and v2 of the Kafka protocol guide.
 
-use std::sync::Arc;
+use std::borrow::Cow;
 
 use bytes::Bytes;
 
@@ -24,14 +24,13 @@ const HEAD_BYTES: usize = 8;
 /// Reads the first eight bytes.
 pub(crate) fn read_head(frame: &[u8]) -> Result<Head, Close> {
     let mut at = Cursor::new(frame);
-    let mut read = || {
-        Ok::<_, Truncated>(Head { key: at.i16()?, version: at.i16()?, correlation_id: at.i32()? })
-    };
+    let mut read =
+        || Ok::<_, Truncated>(Head { key: at.i16()?, version: at.i16()?, correlation_id: at.i32()? });
     read().map_err(|Truncated| Close::ShortHeader { size_bytes: frame.len() })
 }
 
 /// Reads the client id, and the tagged fields of a flexible version; returns the body behind them.
-pub(crate) fn split_body(frame: &Bytes, flexible: bool) -> Result<(Option<Arc<str>>, Bytes), Close> {
+pub(crate) fn split_body(frame: &Bytes, flexible: bool) -> Result<(Option<Cow<'_, str>>, Bytes), Close> {
     let mut at = Cursor::new(frame.get(HEAD_BYTES..).unwrap_or_default());
     let client_id = read_client_id(&mut at)?;
     if flexible {
@@ -40,14 +39,14 @@ pub(crate) fn split_body(frame: &Bytes, flexible: bool) -> Result<(Option<Arc<st
     Ok((client_id, frame.slice(frame.len() - at.remaining()..)))
 }
 
-fn read_client_id(at: &mut Cursor<'_>) -> Result<Option<Arc<str>>, Close> {
+fn read_client_id<'a>(at: &mut Cursor<'a>) -> Result<Option<Cow<'a, str>>, Close> {
     let bad = |_: Truncated| Close::BadHeader;
     match at.i16().map_err(bad)? {
         -1 => Ok(None),
         length => {
             let length = usize::try_from(length).map_err(|_| Close::BadHeader)?;
             let text = at.take(length).map_err(bad)?;
-            Ok(Some(String::from_utf8_lossy(text).into()))
+            Ok(Some(String::from_utf8_lossy(text)))
         }
     }
 }

@@ -133,7 +133,8 @@ mod tests {
     #[tokio::test]
     async fn a_request_takes_from_its_connection_and_from_all() {
         let all = Memory::new(8192);
-        let connection = ConnectionMemory::new(4096, &all, annals_broker::Metrics::default().protocol("kafka"));
+        let connection =
+            ConnectionMemory::new(4096, &all, annals_broker::Metrics::default().protocol("kafka"));
         let mut held = connection.take(1024).await;
         assert!(connection.grow(&mut held, 4096) && connection.grow(&mut held, 100));
         assert!(!connection.grow(&mut held, 5000), "the connection has no more");

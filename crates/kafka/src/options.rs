@@ -15,7 +15,7 @@ pub struct Options {
     pub advertised: Option<Address>,
     /// The id of this server as clients see it. Default 1.
     pub node_id: i32,
-    /// Connections served at the same time. More wait in the system's queue until one ends. Default 4096.
+    /// Connections served at the same time. More are closed at once. Default 4096.
     pub connections_max: usize,
     /// Connections from one address. More are closed. Default 4096.
     pub connections_per_ip_max: usize,

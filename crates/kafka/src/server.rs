@@ -31,7 +31,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why the Kafka front-end cannot listen.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen for Kafka clients on {address}: choose another with --kafka-addr, or end what uses this one")]
+#[error(
+    "cannot listen for Kafka clients on {address}: choose another with --kafka-addr, or end what uses this one"
+)]
 pub struct BindError {
     /// The address asked for.
     pub address: SocketAddr,
@@ -69,11 +71,7 @@ impl Server {
     ///
     /// # Errors
     /// [`BindError`] if the address is in use, not ours or not permitted.
-    pub async fn bind(
-        options: Options,
-        broker: Broker,
-        clock: Clock,
-    ) -> Result<Self, BindError> {
+    pub async fn bind(options: Options, broker: Broker, clock: Clock) -> Result<Self, BindError> {
         let address = options.address;
         let failed = |source| BindError { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
@@ -148,7 +146,9 @@ impl Server {
         async move {
             let _counted = (place, metrics.connection_opened());
             let why = match context {
-                Ok(context) => serve(stream.into_split(), Dispatcher::new(context), memory, limits, stopping).await,
+                Ok(context) => {
+                    serve(stream.into_split(), Dispatcher::new(context), memory, limits, stopping).await
+                }
                 Err(error) => Close::Io(error),
             };
             if let Some(kind) = why.kind() {
@@ -216,7 +216,11 @@ fn log_end(peer: SocketAddr, why: &Close) {
 }
 
 async fn drain(mut connections: JoinSet<()>, within: Duration) {
-    let all = async { while let Some(ended) = connections.join_next().await { report(ended) } };
+    let all = async {
+        while let Some(ended) = connections.join_next().await {
+            report(ended);
+        }
+    };
     if timeout(within, all).await.is_err() {
         tracing::info!(connections = connections.len(), "cutting off Kafka connections that do not finish");
         connections.shutdown().await;

@@ -303,8 +303,20 @@ impl Walk<'_> {
     fn size_min(&self, kind: &Kind) -> usize {
         match kind {
             Kind::Fixed(size) => *size,
-            Kind::String => if self.flexible { 1 } else { 2 },
-            Kind::Bytes | Kind::Array(_) => if self.flexible { 1 } else { 4 },
+            Kind::String => {
+                if self.flexible {
+                    1
+                } else {
+                    2
+                }
+            }
+            Kind::Bytes | Kind::Array(_) => {
+                if self.flexible {
+                    1
+                } else {
+                    4
+                }
+            }
             Kind::OptionStruct(_) => 1,
             Kind::Struct(fields) => {
                 let present = fields.iter().filter(|field| field.tag.is_none() && field.is_in(self.version));
@@ -340,7 +352,10 @@ mod tests {
     use super::*;
 
     const TOPIC: Kind = Kind::Struct(&[string("Name"), array("Partitions", &INT32)]);
-    const SHAPE: Shape = Shape { flexible_from: 2, fields: &[array("Topics", &TOPIC), int32("TimeoutMs").since(1), int64("Extra").tagged(0)] };
+    const SHAPE: Shape = Shape {
+        flexible_from: 2,
+        fields: &[array("Topics", &TOPIC), int32("TimeoutMs").since(1), int64("Extra").tagged(0)],
+    };
 
     #[track_caller]
     fn assert_check(version: i16, body: &[u8], expected: Result<(), Fault>) {

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use annals_broker::api::topics::{FoundOffset, OffsetAt, OffsetQuery};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
-use kafka_protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
+use kafka_protocol::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
+};
 use kafka_protocol::messages::{ApiKey, ListOffsetsRequest, ListOffsetsResponse};
 
 use crate::errors;
@@ -17,7 +19,8 @@ use crate::shape::{Kind, Shape, array, int8, int32, int64, string};
 use super::values::{LEADER_EPOCH, check_leader_epoch, isolation};
 use super::{Api, Context};
 
-const PARTITION: Kind = Kind::Struct(&[int32("PartitionIndex"), int32("CurrentLeaderEpoch").since(4), int64("Timestamp")]);
+const PARTITION: Kind =
+    Kind::Struct(&[int32("PartitionIndex"), int32("CurrentLeaderEpoch").since(4), int64("Timestamp")]);
 const TOPIC: Kind = Kind::Struct(&[string("Name"), array("Partitions", &PARTITION)]);
 
 const LATEST: i64 = -1;
@@ -111,7 +114,11 @@ fn answer(
     ListOffsetsTopicResponse::default().with_name(topic.name.clone()).with_partitions(partitions.collect())
 }
 
-fn at(response: ListOffsetsPartitionResponse, found: FoundOffset, version: i16) -> ListOffsetsPartitionResponse {
+fn at(
+    response: ListOffsetsPartitionResponse,
+    found: FoundOffset,
+    version: i16,
+) -> ListOffsetsPartitionResponse {
     let epoch = if version >= 4 { LEADER_EPOCH } else { -1 };
     response
         .with_offset(found.offset)

@@ -42,7 +42,7 @@ impl Api for Metadata {
         let query = TopicQuery { selection: selection(&request, version), create_missing };
         let found = context.broker.topics(&context.caller, query).await;
         let operations = operations::on_topic(request.include_topic_authorized_operations);
-        let topics = found.into_iter().map(|found| topic(found, node(context), operations, version));
+        let topics = found.iter().map(|found| topic(found, node(context), operations, version));
         let mut response = MetadataResponse::default()
             .with_brokers(vec![broker(context)])
             .with_cluster_id(Some(wire(&context.broker.cluster_id())))
@@ -62,7 +62,9 @@ fn selection(request: &MetadataRequest, version: i16) -> TopicSelection {
         Some(topics) if topics.is_empty() && version == 0 => TopicSelection::All,
         Some(topics) => {
             let name = |name: &Option<TopicName>| name.clone().unwrap_or_default();
-            TopicSelection::Only(topics.iter().map(|topic| topic_ref(&name(&topic.name), topic.topic_id)).collect())
+            TopicSelection::Only(
+                topics.iter().map(|topic| topic_ref(&name(&topic.name), topic.topic_id)).collect(),
+            )
         }
     }
 }
@@ -74,7 +76,7 @@ fn broker(context: &Context) -> MetadataResponseBroker {
         .with_port(context.advertised.port.into())
 }
 
-fn topic(found: FoundTopic, node: BrokerId, operations: i32, version: i16) -> MetadataResponseTopic {
+fn topic(found: &FoundTopic, node: BrokerId, operations: i32, version: i16) -> MetadataResponseTopic {
     let topic = match &found.result {
         Ok(description) => described(description, node),
         Err(error) => unknown(&found.topic, version).with_error_code(errors::topic(error).code()),

@@ -28,11 +28,8 @@ use super::values::{message, millis, topic_ref};
 use super::{Call, Context, Entry, Serve};
 
 const PARTITION: Kind = Kind::Struct(&[int32("Index"), bytes("Records")]);
-const TOPIC: Kind = Kind::Struct(&[
-    string("Name").until(12),
-    uuid("TopicId").since(13),
-    array("PartitionData", &PARTITION),
-]);
+const TOPIC: Kind =
+    Kind::Struct(&[string("Name").until(12), uuid("TopicId").since(13), array("PartitionData", &PARTITION)]);
 
 /// What the client is told of a batch that it may only write within a transaction.
 const NO_TRANSACTIONS: &str = "transactions are not supported by this server version";
@@ -124,7 +121,10 @@ fn response(topics: &[TopicProduceData], result: ProduceResult, version: i16) ->
     ProduceResponse::default().with_responses(topics.collect())
 }
 
-fn topic_response(topic: &TopicProduceData, partitions: Vec<PartitionProduceResponse>) -> TopicProduceResponse {
+fn topic_response(
+    topic: &TopicProduceData,
+    partitions: Vec<PartitionProduceResponse>,
+) -> TopicProduceResponse {
     TopicProduceResponse::default()
         .with_name(topic.name.clone())
         .with_topic_id(topic.topic_id)

@@ -86,7 +86,11 @@ impl Builder {
                 self.out.put_u8(1);
             }
             Kind::String => {
-                if self.flexible { self.length(3, 1) } else { self.out.put_i16(3) }
+                if self.flexible {
+                    self.length(3, 1);
+                } else {
+                    self.out.put_i16(3);
+                }
                 self.out.put_slice(b"abc");
             }
             Kind::Bytes => {
@@ -155,7 +159,11 @@ fn a_request_that_is_cut_anywhere_is_refused_before_it_is_decoded() {
         for version in served(api) {
             let body = Builder::build(api, version, 2);
             for end in 0..body.len() {
-                assert!(call(api, version, body.slice(..end)).check().is_err(), "{} {version} at {end}", api.name);
+                assert!(
+                    call(api, version, body.slice(..end)).check().is_err(),
+                    "{} {version} at {end}",
+                    api.name
+                );
             }
         }
     }

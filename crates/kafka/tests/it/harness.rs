@@ -23,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct World {
     pub(crate) broker: Broker,
     pub(crate) files: FaultFiles,
+    pub(crate) clock: Clock,
     pub(crate) address: std::net::SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     served: Option<JoinHandle<()>>,
@@ -35,19 +36,19 @@ impl World {
     }
 
     pub(crate) async fn with(change: impl FnOnce(&mut Options)) -> Self {
-        let files = FaultFiles::new();
+        let (files, clock) = (FaultFiles::new(), Clock::system());
         let journal = annals_journal::Options { segment_bytes: 1 << 20, ..Default::default() };
         let broker = annals_broker::Options::default();
-        let broker = Broker::open(broker, journal, Arc::new(files.clone()), Clock::system()).expect("opens");
+        let broker = Broker::open(broker, journal, Arc::new(files.clone()), clock.clone()).expect("opens");
         let mut options = Options { address: ([127, 0, 0, 1], 0).into(), ..Options::default() };
         change(&mut options);
-        let server = Server::bind(options, broker.clone(), Clock::system()).await.expect("binds");
+        let server = Server::bind(options, broker.clone(), clock.clone()).await.expect("binds");
         let address = server.local_addr();
         let (stop, stopped) = oneshot::channel::<()>();
         let served = spawn(server.run(async { drop(stopped.await) }));
         let running = broker.clone();
         let background = spawn(async move { running.run(std::future::pending()).await });
-        Self { broker, files, address, stop: Some(stop), served: Some(served), background }
+        Self { broker, files, clock, address, stop: Some(stop), served: Some(served), background }
     }
 
     pub(crate) async fn client(&self) -> Client {

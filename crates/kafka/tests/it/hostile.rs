@@ -16,24 +16,21 @@ async fn assert_served(world: &World) {
 }
 
 /// Sends bytes, expects the connection to be closed and the reason counted.
-#[track_caller]
-fn assert_refused(bytes: &'static [u8], kind: &'static str) -> impl Future<Output = ()> {
-    async move {
-        let world = World::start().await;
-        let mut client = world.client().await;
-        client.send_bytes(bytes).await;
-        assert!(client.is_closed().await, "{kind}");
-        assert_served(&world).await;
-        // The client may see the end before it is counted.
-        let counted = format!("kind=\"{kind}\"");
-        for _ in 0..100 {
-            if world.metrics().contains(&counted) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+async fn assert_refused(bytes: &'static [u8], kind: &'static str) {
+    let world = World::start().await;
+    let mut client = world.client().await;
+    client.send_bytes(bytes).await;
+    assert!(client.is_closed().await, "{kind}");
+    assert_served(&world).await;
+    // The client may see the end before it is counted.
+    let counted = format!("kind=\"{kind}\"");
+    for _ in 0..100 {
+        if world.metrics().contains(&counted) {
+            return;
         }
-        panic!("{counted} is not in {}", world.metrics());
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    panic!("{counted} is not in {}", world.metrics());
 }
 
 #[tokio::test]
@@ -54,7 +51,8 @@ async fn other_protocols_are_recognised() {
 async fn an_array_that_asks_for_gigabytes_is_refused() {
     // Metadata version 1 with 2^31 - 1 topics, and version 9 with as many in a varint.
     assert_refused(b"\0\0\0\x0e\0\x03\0\x01\0\0\0\x07\xff\xff\x7f\xff\xff\xff", "malformed").await;
-    assert_refused(b"\0\0\0\x13\0\x03\0\x09\0\0\0\x07\xff\xff\0\xff\xff\xff\xff\x07\x01\0\0", "malformed").await;
+    assert_refused(b"\0\0\0\x13\0\x03\0\x09\0\0\0\x07\xff\xff\0\xff\xff\xff\xff\x07\x01\0\0", "malformed")
+        .await;
 }
 
 #[tokio::test]
@@ -67,7 +65,8 @@ async fn unknown_apis_and_versions_close_the_connection() {
     assert_refused(b"\0\0\0\x0a\x7f\xff\0\0\0\0\0\x07\xff\xff", "unknown_api").await;
     assert_refused(b"\0\0\0\x0e\0\x03\0\x63\0\0\0\x07\xff\xff\0\0\0\0", "unsupported_version").await;
     // Produce version 2 is announced for librdkafka's sake, and not served.
-    assert_refused(b"\0\0\0\x14\0\0\0\x02\0\0\0\x07\xff\xff\0\x01\0\0\0\0\0\0\0\0", "unsupported_version").await;
+    assert_refused(b"\0\0\0\x14\0\0\0\x02\0\0\0\x07\xff\xff\0\x01\0\0\0\0\0\0\0\0", "unsupported_version")
+        .await;
 }
 
 #[tokio::test]
@@ -118,7 +117,7 @@ async fn memory_that_a_slow_sender_holds_is_waited_for_and_comes_back() {
     })
     .await;
     let mut slow = world.client().await;
-    slow.send_bytes(&(64 << 10_i32).to_be_bytes()).await;
+    slow.send_bytes(&(64_i32 << 10).to_be_bytes()).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     let mut other = world.client().await;
     let id = other.send(1, &MetadataRequest::default()).await;
@@ -150,7 +149,7 @@ async fn clients_that_do_not_read_are_let_go() {
     let request = frame(1, 0, &ApiVersionsRequest::default());
     let many = request.repeat(20_000);
     // Whether or not all of it can be sent, it ends.
-    let _ = tokio::time::timeout(Duration::from_secs(20), async {
+    tokio::time::timeout(Duration::from_secs(20), async {
         for _ in 0..50 {
             if client.try_send_bytes(&many).await.is_err() {
                 return;

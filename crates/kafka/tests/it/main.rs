@@ -1,5 +1,7 @@
 //! The Kafka front-end over real connections.
 
+#![expect(clippy::expect_used, reason = "a broken connection is a failed test")]
+
 mod harness;
 mod hostile;
 mod order;

@@ -1,9 +1,10 @@
 //! Requests of one connection: started in order, answered in order, and Produce without waiting for the one before.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kafka_protocol::messages::{
-    ApiVersionsRequest, ApiVersionsResponse, FetchResponse, MetadataRequest, MetadataResponse, ProduceResponse,
+    ApiVersionsRequest, ApiVersionsResponse, FetchResponse, MetadataRequest, MetadataResponse,
+    ProduceResponse,
 };
 
 use crate::harness::World;
@@ -30,7 +31,7 @@ async fn produce_requests_overlap_and_keep_their_order() {
     let mut client = world.client().await;
     create(&mut client, "t").await;
     world.files.delay_syncs(Duration::from_millis(100));
-    let before = Instant::now();
+    let before = world.clock.monotonic();
     let mut ids = Vec::new();
     for value in 0..50 {
         ids.push(client.send(9, &produce(-1, "t", batch(&[value]))).await);
@@ -42,7 +43,7 @@ async fn produce_requests_overlap_and_keep_their_order() {
         assert_eq!((partition.error_code, partition.base_offset), (0, offset));
     }
     let _: MetadataResponse = client.receive(behind, 4).await;
-    assert!(before.elapsed() < Duration::from_secs(3), "50 syncs one after another take 5 s");
+    assert!(world.clock.monotonic() - before < Duration::from_secs(3), "50 syncs one after another take 5 s");
 }
 
 #[tokio::test]
@@ -52,9 +53,12 @@ async fn requests_under_way_are_answered_when_the_server_ends() {
     create(&mut client, "t").await;
     let id = client.send(11, &fetch("t", 0).with_max_wait_ms(300).with_min_bytes(1)).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let before = Instant::now();
+    let before = world.clock.monotonic();
     world.stop().await;
-    assert!(before.elapsed() < Duration::from_secs(2), "there is nothing to wait for but the fetch");
+    assert!(
+        world.clock.monotonic() - before < Duration::from_secs(2),
+        "there is nothing to wait for but the fetch"
+    );
     let response: FetchResponse = client.receive(id, 11).await;
     assert_eq!(response.error_code, 0);
     assert!(client.is_closed().await && idle.is_closed().await);

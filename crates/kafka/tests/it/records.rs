@@ -1,6 +1,6 @@
 //! Records in and out, in every version that is served.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::indexmap::IndexMap;
@@ -9,8 +9,8 @@ use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListO
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    FetchRequest, FetchResponse, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest, TopicName,
-    TransactionalId,
+    FetchRequest, FetchResponse, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest,
+    TopicName, TransactionalId,
 };
 use kafka_protocol::protocol::StrBytes;
 use kafka_protocol::records::{
@@ -30,6 +30,7 @@ pub(crate) fn batch(values: &[i32]) -> Bytes {
     let record = |(offset, value): (i64, &i32)| Record {
         transactional: false,
         control: false,
+        delete_horizon: false,
         partition_leader_epoch: NO_PARTITION_LEADER_EPOCH,
         producer_id: NO_PRODUCER_ID,
         producer_epoch: NO_PRODUCER_EPOCH,
@@ -60,7 +61,11 @@ pub(crate) fn fetch(topic: &'static str, offset: i64) -> FetchRequest {
         .with_fetch_offset(offset)
         .with_partition_max_bytes(1 << 20);
     let topic = FetchTopic::default().with_topic(name(topic)).with_partitions(vec![partition]);
-    FetchRequest::default().with_max_wait_ms(0).with_min_bytes(1).with_max_bytes(1 << 20).with_topics(vec![topic])
+    FetchRequest::default()
+        .with_max_wait_ms(0)
+        .with_min_bytes(1)
+        .with_max_bytes(1 << 20)
+        .with_topics(vec![topic])
 }
 
 /// Creates a topic by asking for it, and returns its id.
@@ -99,7 +104,11 @@ async fn what_is_produced_in_any_version_is_fetched_in_any_version() {
         }
         let response = client.ask(version, &request).await;
         let partition = &response.responses[0].partition_responses[0];
-        assert_eq!((partition.error_code, partition.base_offset), (0, expected.len() as i64), "version {version}");
+        assert_eq!(
+            (partition.error_code, partition.base_offset),
+            (0, expected.len() as i64),
+            "version {version}"
+        );
         expected.push(version.to_string());
     }
     for version in 4..=18 {
@@ -121,11 +130,11 @@ async fn a_fetch_waits_for_records() {
     create(&mut writer, "t").await;
     let id = reader.send(11, &fetch("t", 0).with_max_wait_ms(10_000)).await;
     assert!(reader.is_silent_for(Duration::from_millis(100)).await);
-    let before = Instant::now();
+    let before = world.clock.monotonic();
     writer.ask(9, &produce(1, "t", batch(&[1, 2]))).await;
     let response: FetchResponse = reader.receive(id, 11).await;
     assert_eq!(values(&response), ["1", "2"]);
-    assert!(before.elapsed() < Duration::from_secs(5));
+    assert!(world.clock.monotonic() - before < Duration::from_secs(5));
 }
 
 #[tokio::test]
@@ -200,7 +209,8 @@ async fn transactions_are_refused_at_once() {
     let world = World::start().await;
     let mut client = world.client().await;
     let id = TransactionalId(StrBytes::from_static_str("tx"));
-    let request = InitProducerIdRequest::default().with_transactional_id(Some(id)).with_transaction_timeout_ms(1000);
+    let request =
+        InitProducerIdRequest::default().with_transactional_id(Some(id)).with_transaction_timeout_ms(1000);
     assert_eq!(client.ask(4, &request).await.error_code, 53, "transactional id authorization failed");
 }
 
@@ -251,10 +261,13 @@ async fn metadata_names_the_node_and_topics_in_every_version() {
     let mut client = world.client().await;
     let id = create(&mut client, "t").await;
     for version in 0..=13 {
-        let all = MetadataRequest::default().with_topics((version > 0).then_some(None).unwrap_or(Some(Vec::new())));
+        let all = MetadataRequest::default().with_topics(if version > 0 { None } else { Some(Vec::new()) });
         let response = client.ask(version, &all).await;
         let node = &response.brokers[0];
-        assert_eq!((node.node_id.0, node.host.as_str(), node.port), (1, "127.0.0.1", i32::from(world.address.port())));
+        assert_eq!(
+            (node.node_id.0, node.host.as_str(), node.port),
+            (1, "127.0.0.1", i32::from(world.address.port()))
+        );
         let topic = &response.topics[0];
         assert_eq!(topic.name.as_ref().map(|name| name.as_str()), Some("t"));
         assert_eq!(topic.partitions[0].leader_id.0, 1);

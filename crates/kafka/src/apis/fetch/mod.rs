@@ -81,13 +81,14 @@ async fn respond(context: &Context, call: &Call, request: FetchRequest) -> Resul
     let limits = Limits::new(&request, context);
     let isolation = limits.isolation;
     let head = Head { version, correlation_id, error_code: NO_ERROR, session_id: 0, isolation };
-    let turn = match context.sessions.begin(request, version) {
+    let turn = match context.sessions.begin(&request, version) {
         Ok(turn) => turn,
         Err(error) => return Ok(encode::response(&Head { error_code: error.code(), ..head }, &[])),
     };
     let (outcomes, share) = read(context, limits, &turn.wanted).await;
     let told = context.sessions.finish(&turn, &outcomes);
-    let mut rope = encode::response(&Head { session_id: turn.session_id, ..head }, &select(&turn, &outcomes, &told));
+    let mut rope =
+        encode::response(&Head { session_id: turn.session_id, ..head }, &select(&turn, &outcomes, &told));
     if let Some(share) = share {
         rope.hold(share);
     }
@@ -138,7 +139,8 @@ async fn read(context: &Context, limits: Limits, wanted: &[Wanted]) -> (Vec<Outc
 }
 
 async fn read_once(context: &Context, limits: Limits, wanted: &[Wanted]) -> Vec<Outcome> {
-    let refusals: Vec<_> = wanted.iter().map(|wanted| check_leader_epoch(wanted.leader_epoch).err()).collect();
+    let refusals: Vec<_> =
+        wanted.iter().map(|wanted| check_leader_epoch(wanted.leader_epoch).err()).collect();
     let allowed = wanted.iter().zip(&refusals).filter(|(_, refusal)| refusal.is_none());
     let partitions: Vec<FetchPartition> = allowed.map(|(wanted, _)| wanted.query()).collect();
     let is_waiting = partitions.len() == wanted.len();
@@ -162,6 +164,7 @@ async fn read_once(context: &Context, limits: Limits, wanted: &[Wanted]) -> Vec<
 }
 
 fn bytes_of(outcomes: &[Outcome]) -> usize {
-    let records = outcomes.iter().filter_map(|outcome| outcome.as_ref().ok()).flat_map(|fetched| &fetched.records);
+    let records =
+        outcomes.iter().filter_map(|outcome| outcome.as_ref().ok()).flat_map(|fetched| &fetched.records);
     records.map(bytes::Bytes::len).sum()
 }

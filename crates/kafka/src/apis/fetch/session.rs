@@ -112,12 +112,12 @@ impl Sessions {
     ///
     /// # Errors
     /// Those of KIP-227, and of KIP-516 when topics change from names to ids; the client then sends a full request.
-    pub(super) fn begin(&self, request: FetchRequest, version: i16) -> Result<Turn, ResponseError> {
+    pub(super) fn begin(&self, request: &FetchRequest, version: i16) -> Result<Turn, ResponseError> {
         let by_id = version >= TOPIC_IDS_FROM;
         let mut table = self.table();
         match request.session_epoch {
             FINAL_EPOCH | INITIAL_EPOCH => table.end(request.session_id),
-            epoch => return table.go_on(&request, epoch, by_id, self),
+            epoch => return table.go_on(request, epoch, by_id, self),
         }
         let wanted = wanted(&request.topics, by_id);
         let session_id = match request.session_epoch {
@@ -143,7 +143,9 @@ impl Sessions {
         if wanted.len() > self.partitions_max {
             return 0;
         }
-        while table.sessions.len() >= self.sessions_max || table.partitions + wanted.len() > self.partitions_max {
+        while table.sessions.len() >= self.sessions_max
+            || table.partitions + wanted.len() > self.partitions_max
+        {
             if !table.give_up_one(now) {
                 return 0;
             }
@@ -277,7 +279,8 @@ impl Session {
 
 fn wanted(topics: &[FetchTopic], by_id: bool) -> Vec<Wanted> {
     let partitions = topics.iter().flat_map(|topic| {
-        let reference = if by_id { TopicRef::Id(topic.topic_id) } else { TopicRef::Name(shared(&topic.topic)) };
+        let reference =
+            if by_id { TopicRef::Id(topic.topic_id) } else { TopicRef::Name(shared(&topic.topic)) };
         topic.partitions.iter().map(move |partition| Wanted {
             topic: reference.clone(),
             partition: partition.partition,
@@ -291,7 +294,8 @@ fn wanted(topics: &[FetchTopic], by_id: bool) -> Vec<Wanted> {
 
 fn forgotten(topics: &[ForgottenTopic], by_id: bool) -> Vec<(TopicRef, i32)> {
     let keys = topics.iter().flat_map(|topic| {
-        let reference = if by_id { TopicRef::Id(topic.topic_id) } else { TopicRef::Name(shared(&topic.topic)) };
+        let reference =
+            if by_id { TopicRef::Id(topic.topic_id) } else { TopicRef::Name(shared(&topic.topic)) };
         topic.partitions.iter().map(move |partition| (reference.clone(), *partition))
     });
     keys.collect()

@@ -58,7 +58,8 @@ fn expected(head: &Head, topics: &[(TopicRef, Vec<(i32, Outcome)>)]) -> Bytes {
         .with_error_code(head.error_code)
         .with_session_id(if head.version >= 7 { head.session_id } else { 0 })
         .with_responses(topics.collect());
-    let mut rope = crate::apis::encode(ApiKey::Fetch, head.version, head.correlation_id, &response).expect("encodes");
+    let mut rope =
+        crate::apis::encode(ApiKey::Fetch, head.version, head.correlation_id, &response).expect("encodes");
     rope.copy_to_bytes(rope.remaining())
 }
 
@@ -85,11 +86,14 @@ fn every_version_is_the_same_bytes_as_from_a_general_encoder() {
                 _ => TopicRef::Name(format!("topic-{number}").into()),
             };
             assert_same(&head, &[]);
-            assert_same(&head, &[
-                (topic(1), vec![(0, fetched(&[])), (5, Err(ResponseError::OffsetOutOfRange))]),
-                (topic(2), vec![(1, fetched(&[100, 5000, 2049, 3])), (2, fetched(&[70_000]))]),
-                (topic(1), vec![(9, fetched(&[1]))]),
-            ]);
+            assert_same(
+                &head,
+                &[
+                    (topic(1), vec![(0, fetched(&[])), (5, Err(ResponseError::OffsetOutOfRange))]),
+                    (topic(2), vec![(1, fetched(&[100, 5000, 2049, 3])), (2, fetched(&[70_000]))]),
+                    (topic(1), vec![(9, fetched(&[1]))]),
+                ],
+            );
         }
     }
 }
