@@ -2,6 +2,8 @@
 
 #![expect(clippy::expect_used, reason = "a broken connection is a failed test")]
 
+mod admin;
+mod groups;
 mod harness;
 mod hostile;
 mod order;

@@ -37,7 +37,7 @@ impl Api for AlterConfigs {
                 .with_resource_type(resource.resource_type)
                 .with_resource_name(resource.resource_name);
             match result {
-                Ok(()) => response,
+                Ok(()) => response.with_error_message(None),
                 Err(Refusal(error, why)) => {
                     response.with_error_code(error.code()).with_error_message(message(&why))
                 }

@@ -124,7 +124,7 @@ fn assigned_partitions(topic: &CreatableTopic, node: BrokerId) -> Result<i32, Re
 }
 
 fn accepted(name: TopicName, topic: CreatedTopic, version: i16) -> CreatableTopicResult {
-    let result = CreatableTopicResult::default().with_name(name);
+    let result = CreatableTopicResult::default().with_name(name).with_error_message(None);
     if version < 5 {
         return result;
     }

@@ -79,7 +79,10 @@ fn answer(
         .with_resource_type(resource.resource_type)
         .with_resource_name(resource.resource_name.clone());
     match entries {
-        Ok(entries) => result.with_configs(entries.iter().map(|entry| config(entry, detail)).collect()),
+        Ok(entries) => {
+            let configs = entries.iter().map(|entry| config(entry, detail)).collect();
+            result.with_error_message(None).with_configs(configs)
+        }
         Err(Refusal(error, why)) => result.with_error_code(error.code()).with_error_message(message(&why)),
     }
 }
