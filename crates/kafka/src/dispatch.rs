@@ -1,5 +1,9 @@
 //! From a frame to the API that it is for, and to that API's answer.
 
+use std::time::Duration;
+
+use annals_broker::ProtocolMetrics;
+use annals_clock::Clock;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use kafka_protocol::messages::ApiKey;
@@ -51,15 +55,20 @@ async fn answer(context: &Context, call: Call) -> Result<Reply, Close> {
         Serve::Answer(answer) => Reply::Now(answer(context, call).await?),
         Serve::Produce => produce::start(context, call).await?,
     };
-    let (metrics, clock) = (context.metrics.clone(), context.clock.clone());
-    let count = move || metrics.request(name, "NONE", clock.monotonic().saturating_sub(since));
     Ok(match reply {
         Reply::Now(rope) => {
-            count();
+            count(&context.metrics, &context.clock, name, since);
             Reply::Now(rope)
         }
-        Reply::Later(answer) => Reply::Later(answer.inspect(move |_| count()).boxed()),
+        Reply::Later(answer) => {
+            let (metrics, clock) = (context.metrics.clone(), context.clock.clone());
+            Reply::Later(answer.inspect(move |_| count(&metrics, &clock, name, since)).boxed())
+        }
     })
+}
+
+fn count(metrics: &ProtocolMetrics, clock: &Clock, name: &'static str, since: Duration) {
+    metrics.request(name, "NONE", clock.monotonic().saturating_sub(since));
 }
 
 /// The API that a request is for; `None` for ApiVersions in a version of the future, which is answered in version 0, so

@@ -23,7 +23,10 @@ use super::Outcome;
 use crate::apis::values::shared;
 
 /// Partitions in all sessions together.
-const PARTITIONS_MAX: usize = 400_000;
+const PARTITIONS_MAX: usize = 200_000;
+
+/// No topic has a longer name, so one that does is not worth remembering.
+const NAME_BYTES_MAX: usize = 249;
 
 /// A session that rests for so long may be given up for a new one.
 const REST: Duration = Duration::from_secs(120);
@@ -47,6 +50,10 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
+    fn is_absurd(&self) -> bool {
+        matches!(&self.topic, TopicRef::Name(name) if name.len() > NAME_BYTES_MAX)
+    }
+
     pub(super) fn query(&self) -> FetchPartition {
         FetchPartition {
             topic: self.topic.clone(),
@@ -93,6 +100,8 @@ struct Session {
     queue: BTreeMap<u64, Cached>,
     places: HashMap<(TopicRef, i32), u64>,
     next_place: u64,
+    /// Holds what no session should.
+    is_absurd: bool,
 }
 
 /// A partition, and what the client was last told of it.
@@ -140,7 +149,7 @@ impl Sessions {
     /// Opens a session if there is room; returns its id, or 0.
     fn open(&self, table: &mut Table, wanted: &[Wanted], by_id: bool) -> i32 {
         let now = self.clock.monotonic();
-        if wanted.len() > self.partitions_max {
+        if wanted.len() > self.partitions_max || wanted.iter().any(Wanted::is_absurd) {
             return 0;
         }
         while table.sessions.len() >= self.sessions_max
@@ -211,7 +220,8 @@ impl Table {
         session.change(request);
         self.partitions += session.queue.len();
         session.last_used = limits.clock.monotonic();
-        if self.partitions > limits.partitions_max {
+        let is_absurd = session.is_absurd;
+        if self.partitions > limits.partitions_max || is_absurd {
             self.end(id);
             return Err(ResponseError::FetchSessionIdNotFound);
         }
@@ -223,7 +233,7 @@ impl Table {
 impl Session {
     fn new(by_id: bool, now: Duration) -> Self {
         let (queue, places) = (BTreeMap::new(), HashMap::new());
-        Self { epoch: 1, by_id, last_used: now, queue, places, next_place: 0 }
+        Self { epoch: 1, by_id, last_used: now, queue, places, next_place: 0, is_absurd: false }
     }
 
     fn change(&mut self, request: &FetchRequest) {
@@ -232,6 +242,7 @@ impl Session {
             self.forget(&key);
         }
         for wanted in wanted(&request.topics, self.by_id) {
+            self.is_absurd |= wanted.is_absurd();
             self.put(wanted);
         }
     }

@@ -125,3 +125,17 @@ fn partitions_are_bounded_over_all_sessions() {
     assert_eq!(grown, Err(ResponseError::FetchSessionIdNotFound));
     assert_eq!(sessions.table().partitions, 0, "what was ended is not counted");
 }
+
+#[test]
+fn names_that_no_topic_can_have_are_served_without_a_session() {
+    let (sessions, _clock) = sessions(10);
+    let absurd = |id, epoch| {
+        let mut request = request(id, epoch, &[0], &[]);
+        request.topics[0].topic = TopicName(StrBytes::from_string("x".repeat(250)));
+        sessions.begin(&request, BY_NAME).map(|turn| turn.session_id)
+    };
+    assert_eq!(absurd(0, 0), Ok(0));
+    let id = sessions.begin(&request(0, 0, &[0], &[]), BY_NAME).expect("opens").session_id;
+    assert_eq!(absurd(id, 1), Err(ResponseError::FetchSessionIdNotFound));
+    assert_eq!(sessions.table().partitions, 0);
+}
