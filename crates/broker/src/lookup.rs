@@ -78,7 +78,8 @@ impl Inner {
     ) -> Result<Option<FoundOffset>, ListOffsetsError> {
         let OffsetQuery { topic, partition, at } = query;
         let entry = self.state.table.partition(&TopicRef::Name(Arc::clone(topic)), *partition);
-        let unknown = || ListOffsetsError::UnknownPartition { topic: Arc::clone(topic), partition: *partition };
+        let unknown =
+            || ListOffsetsError::UnknownPartition { topic: Arc::clone(topic), partition: *partition };
         let entry = entry.ok_or_else(unknown)?;
         let plain = |offset| Ok(Some(FoundOffset { offset, timestamp_ms: None }));
         let found = match *at {
@@ -98,7 +99,11 @@ impl Inner {
     }
 
     /// The first record at or after a timestamp, or, without one, the first with the largest timestamp.
-    async fn search(&self, entry: &PartitionEntry, timestamp_ms: Option<i64>) -> Result<Option<Found>, String> {
+    async fn search(
+        &self,
+        entry: &PartitionEntry,
+        timestamp_ms: Option<i64>,
+    ) -> Result<Option<Found>, String> {
         let (journal, log, limits) = (self.journal.clone(), entry.log, self.options.expand);
         let start = entry.lock().log_start();
         let found = self.blocking(move || match timestamp_ms {

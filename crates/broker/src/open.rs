@@ -39,7 +39,9 @@ pub enum OpenError {
     #[error("the broker's state cannot be read: {0}")]
     State(#[from] ReadError),
     /// The file that holds the directory's identity is damaged.
-    #[error("the file CLUSTER is damaged; remove it to have a new cluster id drawn, nothing else depends on it")]
+    #[error(
+        "the file CLUSTER is damaged; remove it to have a new cluster id drawn, nothing else depends on it"
+    )]
     Identity,
     /// A file could not be read or written, or a thread not started.
     #[error("cannot {action}: {source}")]
@@ -58,14 +60,14 @@ impl Broker {
     /// If the data cannot be read, is from a newer program, or the threads cannot be started.
     pub fn open(
         options: Options,
-        journal: annals_journal::Options,
+        mut journal: annals_journal::Options,
         files: Arc<dyn Files>,
         clock: Clock,
     ) -> Result<Self, OpenError> {
         let started = clock.monotonic();
         let metrics = Arc::new(Metrics::default());
         let cluster_id = identity(files.as_ref(), &clock)?;
-        let journal = annals_journal::Options { durability: options.durability, ..journal };
+        journal.durability = options.durability;
         let opened = Journal::open(journal, files, clock.clone(), Arc::clone(&metrics) as _)?;
         let state = Arc::new(State {
             catalogue: RwLock::new(Catalogue::new(options.topic_defaults.clone(), FIRST_TOPIC_LOG)),

@@ -14,8 +14,8 @@ use annals_topics::partition::{Append, AppendError, Entry, Partition, SequenceEr
 
 use crate::api::Caller;
 use crate::api::produce::{
-    InitProducerId, InitProducerIdError, ProduceError, ProducePartition, ProduceRequest, ProduceResult, Produced,
-    ProducerIdentity, RecordError,
+    InitProducerId, InitProducerIdError, ProduceError, ProducePartition, ProduceRequest, ProduceResult,
+    Produced, ProducerIdentity, RecordError,
 };
 use crate::api::topics::TopicRef;
 use crate::storage::Unavailable;
@@ -83,7 +83,7 @@ impl Broker {
                 return ProduceTicket { results, decided: Vec::new(), ticket: None };
             }
         };
-        inner.decide(accepted, permit, results, now_ms)
+        inner.decide(&accepted, permit, results, now_ms)
     }
 
     /// Gives an idempotent producer its id.
@@ -130,7 +130,7 @@ impl Inner {
 
     fn decide(
         &self,
-        accepted: Vec<Accepted>,
+        accepted: &[Accepted],
         permit: Permit,
         mut results: ProduceResult,
         now_ms: i64,
@@ -140,7 +140,7 @@ impl Inner {
         let mut decided = Vec::with_capacity(accepted.len());
         let mut locked: Vec<(&Accepted, MutexGuard<'_, Partition>)> = Vec::with_capacity(accepted.len());
         let mut repeated = Vec::new();
-        for part in &accepted {
+        for part in accepted {
             // The same partition twice in one request would lock itself out.
             if locked.last().is_some_and(|(last, _)| Arc::ptr_eq(&last.partition, &part.partition)) {
                 repeated.push(part.place);
@@ -185,7 +185,8 @@ impl Inner {
         let mut ids = self.producer_ids.lock().await;
         if ids.is_empty() {
             let _changing = self.changing.lock().await;
-            let block = self.state.with_catalogue(|catalogue| catalogue.decide_producer_ids(PRODUCER_IDS_BLOCK));
+            let block =
+                self.state.with_catalogue(|catalogue| catalogue.decide_producer_ids(PRODUCER_IDS_BLOCK));
             self.append_catalogue(&[block.record], |_| {}).await?;
             *ids = block.ids;
         }
@@ -285,9 +286,7 @@ impl From<BatchError> for ProduceError {
             BatchError::TooLarge { size_bytes, max_bytes } => {
                 Self::BatchTooLarge { size_bytes: *size_bytes, size_bytes_max: *max_bytes }
             }
-            BatchError::TimestampOutOfRange { .. } => {
-                Self::InvalidTimestamp { reason, records: Vec::new() }
-            }
+            BatchError::TimestampOutOfRange { .. } => Self::InvalidTimestamp { reason, records: Vec::new() },
             BatchError::MalformedRecord { index, .. } | BatchError::MissingKey { index } => {
                 Self::InvalidRecords { reason, records: records(*index) }
             }

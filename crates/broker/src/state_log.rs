@@ -60,11 +60,8 @@ fn encode(records: &[Record], base_offset: u64, now_ms: TimestampMs) -> Result<P
     let options = BatchOptions { base_offset: base_offset.cast_signed(), ..BatchOptions::default() };
     let mut builder = BatchBuilder::new(options);
     for record in records {
-        let record = NewRecord {
-            key: Some(&record.key),
-            value: record.value.as_deref(),
-            ..NewRecord::at(now_ms)
-        };
+        let record =
+            NewRecord { key: Some(&record.key), value: record.value.as_deref(), ..NewRecord::at(now_ms) };
         builder.push(&record).map_err(|error| Unavailable::Stopped(error.to_string()))?;
     }
     let batch = builder.build().map_err(|error| Unavailable::Stopped(error.to_string()))?;

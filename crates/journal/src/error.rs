@@ -35,7 +35,9 @@ pub enum OpenError {
         holder: Option<String>,
     },
     /// The directory was written by a newer program.
-    #[error("the journal has format {found}, this program understands up to {supported}; use a newer program")]
+    #[error(
+        "the journal has format {found}, this program understands up to {supported}; use a newer program"
+    )]
     Format {
         /// What the directory says.
         found: String,

@@ -108,7 +108,8 @@ impl Journal {
         for damage in recovered.damage {
             self.shared.report(damage);
         }
-        let seals = recovered.found.into_iter().filter_map(|found| adopt_segment(&self.shared, found)).collect();
+        let seals =
+            recovered.found.into_iter().filter_map(|found| adopt_segment(&self.shared, found)).collect();
         let ids = self.shared.index.ids();
         let end = |id: LogId| Some((id, self.shared.index.log(id)?.lock().end));
         let next_offsets = ids.into_iter().filter_map(end).collect();
@@ -395,7 +396,11 @@ fn adopt_scan(shared: &Shared, segment: &Arc<Segment>, scan: Scan) -> Option<Sea
             let slot = shared.index.log_or_new(entry.log);
             let mut state = slot.lock();
             // In a group the offsets of a log have no gaps: what is missing was in a frame that cannot be read.
-            if lost_frames && header.kind == FrameKind::Group && entry.base_offset > state.end && state.end > 0 {
+            if lost_frames
+                && header.kind == FrameKind::Group
+                && entry.base_offset > state.end
+                && state.end > 0
+            {
                 let lost = state.end..entry.base_offset;
                 shared.report(missing(segment.name, entry.log, lost.clone()));
                 state.append(segment, Row::lost(lost.start, (lost.end - lost.start) as u32));

@@ -29,7 +29,8 @@ impl Shared {
             Err(FooterError::Io(error)) => Err(io_error(&extent.segment, error)),
             Err(FooterError::Missing | FooterError::Damaged) => {
                 self.report(footer_damage(log, extent));
-                let rows = scan_rows(&extent.segment, log).map_err(|error| io_error(&extent.segment, error))?;
+                let rows =
+                    scan_rows(&extent.segment, log).map_err(|error| io_error(&extent.segment, error))?;
                 let rows: Arc<[Row]> = rows.into();
                 self.index.rows.insert(log, extent, Arc::clone(&rows));
                 Ok(rows)
@@ -38,7 +39,12 @@ impl Shared {
     }
 
     /// Reads neighbouring entries as one piece.
-    pub(crate) fn read_run(&self, log: LogId, run: &[Planned], out: &mut Vec<Bytes>) -> Result<(), ReadError> {
+    pub(crate) fn read_run(
+        &self,
+        log: LogId,
+        run: &[Planned],
+        out: &mut Vec<Bytes>,
+    ) -> Result<(), ReadError> {
         let [(segment, first), ..] = run else { return Ok(()) };
         if first.is_lost() {
             return Err(self.damaged(log, segment, first, "entries are lost with an unreadable frame"));
@@ -121,8 +127,8 @@ pub(crate) fn runs(plan: &[Planned]) -> impl Iterator<Item = &[Planned]> {
 }
 
 /// Gives each entry of a run its own payload.
-pub(crate) fn split(log: LogId, run: &[Planned], pieces: Vec<Bytes>, out: &mut Vec<EntryRead>) {
-    let mut whole = if let [one] = pieces.as_slice() { one.clone() } else { pieces.concat().into() };
+pub(crate) fn split(log: LogId, run: &[Planned], pieces: &[Bytes], out: &mut Vec<EntryRead>) {
+    let mut whole = if let [one] = pieces { one.clone() } else { pieces.concat().into() };
     for (_, row) in run {
         let payload = whole.split_to(row.len as usize);
         out.push(EntryRead { header: header_of(log, row), payload });

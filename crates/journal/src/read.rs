@@ -135,7 +135,7 @@ impl Journal {
         for run in runs(&plan) {
             let mut pieces = Vec::new();
             match self.shared.read_run(log, run, &mut pieces) {
-                Ok(()) => split(log, run, pieces, &mut entries),
+                Ok(()) => split(log, run, &pieces, &mut entries),
                 Err(_) if !entries.is_empty() => break,
                 Err(error) => return Err(error),
             }
@@ -158,7 +158,8 @@ impl Journal {
         let plan = self.plan_entries(log, from, entries_max)?;
         let read = |(segment, row): &Planned| {
             let len = (row.len as usize).min(head_len);
-            let payload = segment.read(u64::from(row.position), len).map_err(|error| io_error(segment, error))?;
+            let payload =
+                segment.read(u64::from(row.position), len).map_err(|error| io_error(segment, error))?;
             Ok(EntryRead { header: header_of(log, row), payload: payload.into() })
         };
         plan.iter().filter(|(_, row)| !row.is_lost()).map(read).collect()
@@ -170,9 +171,12 @@ impl Journal {
     /// # Errors
     /// [`ReadError::Io`] if a footer cannot be read.
     pub fn find_timestamp(&self, log: LogId, timestamp_ms: i64, from: u64) -> Result<Option<u64>, ReadError> {
-        self.find_row(log, from, |extent| extent.max_timestamp_ms >= timestamp_ms, |row| {
-            row.timestamp_ms >= timestamp_ms
-        })
+        self.find_row(
+            log,
+            from,
+            |extent| extent.max_timestamp_ms >= timestamp_ms,
+            |row| row.timestamp_ms >= timestamp_ms,
+        )
     }
 
     /// The entry with the largest timestamp, the first of them if there are several: its base offset and timestamp.
@@ -245,7 +249,9 @@ impl Journal {
         loop {
             // One extent at a time: the lock is not held while a footer is read.
             let extent = {
-                let Some(slot) = self.shared.index.log(log) else { return Err(out_of_range(log, from, 0..0)) };
+                let Some(slot) = self.shared.index.log(log) else {
+                    return Err(out_of_range(log, from, 0..0));
+                };
                 let state = slot.lock();
                 check_range(log, from, state.start..state.end, state.deleted)?;
                 match state.extents_from(next).first() {
@@ -267,7 +273,12 @@ impl Journal {
     }
 
     /// As [`Journal::plan`], if all of it is in the segment being written; `None` otherwise.
-    fn plan_resident(&self, log: LogId, from: u64, bytes_max: usize) -> Result<Option<Vec<Planned>>, ReadError> {
+    fn plan_resident(
+        &self,
+        log: LogId,
+        from: u64,
+        bytes_max: usize,
+    ) -> Result<Option<Vec<Planned>>, ReadError> {
         let Some(slot) = self.shared.index.log(log) else { return Err(out_of_range(log, from, 0..0)) };
         let state = slot.lock();
         check_range(log, from, state.start..state.end, state.deleted)?;

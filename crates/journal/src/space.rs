@@ -176,7 +176,11 @@ mod tests {
         assert_eq!(space.try_admit(10, false), Admission::Wait);
         space.spare_ready(1 << 20);
         assert_eq!(space.try_admit(900 << 10, false), Admission::Admitted);
-        assert_eq!(space.try_admit(200 << 10, false), Admission::Wait, "together they need more than the spare");
+        assert_eq!(
+            space.try_admit(200 << 10, false),
+            Admission::Wait,
+            "together they need more than the spare"
+        );
         space.written(900 << 10, 850 << 10);
         assert_eq!(space.try_admit(200 << 10, false), Admission::Admitted);
     }

@@ -1,6 +1,6 @@
 //! Writing records: in two phases, so that a client's requests are decided in order and acknowledged when durable.
 //!
-//! `Broker::produce` decides; the [`ProduceTicket`] that it returns tells when the decided records are durable. Dropping
+//! `Broker::produce` decides; the [`ProduceTicket`](crate::ProduceTicket) that it returns tells when the decided records are durable. Dropping
 //! a ticket takes nothing back.
 
 use std::sync::Arc;

@@ -6,9 +6,7 @@ use annals_journal::LogId;
 use annals_topics::catalogue::{ChangeError, Topic};
 
 use crate::api::Caller;
-use crate::api::topics::{
-    CreatePartitions, CreatePartitionsError, DeleteTopicError, DeletedTopic, TopicRef,
-};
+use crate::api::topics::{CreatePartitions, CreatePartitionsError, DeleteTopicError, DeletedTopic, TopicRef};
 use crate::{Broker, Inner};
 
 impl Broker {

@@ -35,7 +35,11 @@ impl Inner {
         topics.iter().map(found).collect()
     }
 
-    async fn describe_or_create(&self, topic: &TopicRef, create: bool) -> Result<TopicDescription, TopicError> {
+    async fn describe_or_create(
+        &self,
+        topic: &TopicRef,
+        create: bool,
+    ) -> Result<TopicDescription, TopicError> {
         if let Some(entry) = self.state.table.topic(topic) {
             return Ok(description(&entry));
         }
@@ -68,7 +72,8 @@ impl Inner {
             return Err(TopicError::InvalidName { name: Arc::clone(name), reason });
         }
         let appended = self.append_catalogue(&decision.records, |_| {}).await;
-        appended.map_err(|error| TopicError::Unavailable { name: Arc::clone(name), reason: error.to_string() })
+        appended
+            .map_err(|error| TopicError::Unavailable { name: Arc::clone(name), reason: error.to_string() })
     }
 }
 

@@ -125,9 +125,9 @@ impl Inner {
         let now_ms = self.clock.now_ms();
         let facts = self.journal.extents(candidate.log);
         let sealed = facts.iter().take_while(|facts| facts.sealed).count();
-        let waits_too_long = facts[sealed..].iter().any(|facts| {
-            now_ms.saturating_sub(facts.max_timestamp_ms) > candidate.segment_ms
-        });
+        let waits_too_long = facts[sealed..]
+            .iter()
+            .any(|facts| now_ms.saturating_sub(facts.max_timestamp_ms) > candidate.segment_ms);
         if waits_too_long {
             self.journal.roll();
         }

@@ -170,11 +170,7 @@ impl LogSlot {
 
 impl Index {
     pub(crate) fn new(row_cache_bytes: usize) -> Self {
-        Self {
-            logs: RwLock::default(),
-            segments: RwLock::default(),
-            rows: RowCache::new(row_cache_bytes),
-        }
+        Self { logs: RwLock::default(), segments: RwLock::default(), rows: RowCache::new(row_cache_bytes) }
     }
 
     /// The log, if it was ever written to.

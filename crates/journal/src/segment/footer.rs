@@ -196,7 +196,9 @@ impl Footer {
         let (data_end, directory_len) = (u64_at(trailer, 24), u64_at(trailer, 32));
         let (rows_len, summaries_len) = (u64_at(trailer, 40), u64_at(trailer, 48));
         let expected = (logs * DIRECTORY_ROW_LEN + controls * CONTROL_LEN) as u64;
-        let total = [data_end, directory_len, rows_len, summaries_len].iter().try_fold(0, |a: u64, &b| a.checked_add(b));
+        let total = [data_end, directory_len, rows_len, summaries_len]
+            .iter()
+            .try_fold(0, |a: u64, &b| a.checked_add(b));
         if directory_len != expected || total != Some(trailer_at) {
             return Err(FooterError::Damaged);
         }

@@ -55,7 +55,8 @@ pub(crate) fn rewrite(shared: &Shared, run: &[Arc<Segment>]) -> Result<(), Rewri
 }
 
 fn fill(shared: &Shared, run: &[Arc<Segment>], mut output: Output<'_>) -> Result<Written, RewriteError> {
-    let footers: Result<Vec<Footer>, _> = run.iter().map(|segment| Footer::read(segment.file.as_ref())).collect();
+    let footers: Result<Vec<Footer>, _> =
+        run.iter().map(|segment| Footer::read(segment.file.as_ref())).collect();
     let footers = footers.map_err(io::Error::other)?;
     let logs: BTreeSet<LogId> =
         footers.iter().flat_map(|footer| footer.directory.iter().map(|row| row.log)).collect();
@@ -83,7 +84,7 @@ fn copy_log(
         let inside = |extent: &&Extent| run.iter().any(|segment| Arc::ptr_eq(segment, &extent.segment));
         (state.start, state.end, state.extents.iter().filter(inside).cloned().collect::<Vec<_>>())
     };
-    output.summary = extents.last().map(|extent| summary_of(extent)).unwrap_or_default();
+    output.summary = extents.last().map(summary_of).unwrap_or_default();
     for extent in &extents {
         let rows = shared.rows(log, extent)?;
         let live = rows.iter().filter(|row| row.end_offset() > start);
@@ -92,7 +93,7 @@ fn copy_log(
             let mut bytes = Vec::new();
             shared.read_run(log, piece, &mut bytes)?;
             let mut entries = Vec::with_capacity(piece.len());
-            split(log, piece, bytes, &mut entries);
+            split(log, piece, &bytes, &mut entries);
             for entry in entries {
                 output.copy(shared, entry, end)?;
             }

@@ -129,7 +129,14 @@ impl Committer {
         let summary = |log: &LogId| self.shared.machine().summary(*log).unwrap_or_default();
         let summaries = logs.iter().map(summary).collect();
         let sequences = (notes.first, notes.last);
-        self.shared.upkeep.seal(SealJob { segment, end, logs, summaries, controls: notes.controls, sequences });
+        self.shared.upkeep.seal(SealJob {
+            segment,
+            end,
+            logs,
+            summaries,
+            controls: notes.controls,
+            sequences,
+        });
     }
 }
 

@@ -142,7 +142,10 @@ fn timestamps_find_the_first_entry_that_is_late_enough() {
     }
     let check = |journal: &Journal| {
         let find = |timestamp| journal.find_timestamp(LogId(1), timestamp, 0).unwrap();
-        assert_eq!([find(0), find(15), find(30), find(35), find(41)], [Some(0), Some(1), Some(1), Some(3), None]);
+        assert_eq!(
+            [find(0), find(15), find(30), find(35), find(41)],
+            [Some(0), Some(1), Some(1), Some(3), None]
+        );
         assert_eq!(journal.find_max_timestamp(LogId(1)).unwrap(), Some((3, 40)));
     };
     check(&journal);

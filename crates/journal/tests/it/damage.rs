@@ -5,7 +5,8 @@ use annals_journal::{FaultFiles, Files, Journal, LogId, ReadError, verify};
 use crate::world::{append, one, start};
 
 fn segments(files: &FaultFiles) -> Vec<String> {
-    let mut names: Vec<_> = files.list().unwrap().into_iter().filter(|name| name.ends_with(".segment")).collect();
+    let mut names: Vec<_> =
+        files.list().unwrap().into_iter().filter(|name| name.ends_with(".segment")).collect();
     names.sort();
     names
 }
@@ -78,7 +79,11 @@ fn a_flipped_bit_in_a_segment_that_was_never_sealed_is_told_from_a_torn_end() {
         let (readable, reported) = survey(&journal, 40);
         assert!(readable.len() >= 39, "bit {bit}: only {readable:?}");
         assert!(readable.len() == 40 || reported, "bit {bit}: silent");
-        assert_eq!(journal.log(LogId(1)).map_or(0, |facts| facts.offsets.end), 40, "bit {bit}: the end moved");
+        assert_eq!(
+            journal.log(LogId(1)).map_or(0, |facts| facts.offsets.end),
+            40,
+            "bit {bit}: the end moved"
+        );
         drop(journal);
         // The damage stays where it is, also for the next start.
         let again = start(&damaged.kill());

@@ -1,5 +1,7 @@
 //! The journal as its users see it, on real files and on files that fail.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
+
 mod basics;
 mod crash;
 mod damage;
