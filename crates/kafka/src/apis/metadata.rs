@@ -77,11 +77,13 @@ fn broker(context: &Context) -> MetadataResponseBroker {
 }
 
 fn topic(found: &FoundTopic, node: BrokerId, operations: i32, version: i16) -> MetadataResponseTopic {
-    let topic = match &found.result {
+    match &found.result {
+        Ok(description) if version >= 8 => {
+            described(description, node).with_topic_authorized_operations(operations)
+        }
         Ok(description) => described(description, node),
         Err(error) => unknown(&found.topic, version).with_error_code(errors::topic(error).code()),
-    };
-    if version >= 8 { topic.with_topic_authorized_operations(operations) } else { topic }
+    }
 }
 
 fn described(description: &TopicDescription, node: BrokerId) -> MetadataResponseTopic {

@@ -91,10 +91,7 @@ fn member(member: JoinedMember) -> JoinGroupResponseMember {
 }
 
 fn error_response(version: i16, member_id: StrBytes, error: &JoinError) -> JoinGroupResponse {
-    let member_id = match error {
-        JoinError::MemberIdRequired(given) => wire(given),
-        _ => member_id,
-    };
+    let member_id = if let JoinError::MemberIdRequired(given) = error { wire(given) } else { member_id };
     JoinGroupResponse::default()
         .with_error_code(error_of(error).code())
         .with_generation_id(-1)
