@@ -6,5 +6,6 @@ mod basics;
 mod crash;
 mod damage;
 mod faults;
+mod fixture;
 mod rewrite;
 mod world;
