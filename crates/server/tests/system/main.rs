@@ -1,0 +1,9 @@
+//! The server as a process: what real clients, strangers, full disks and SIGKILL do to it.
+//!
+//! `ANNALS_TEST_KILLS=N` makes the crash test kill the server that often, `ANNALS_TEST_SEED=N` repeats its moments.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod clients;
+mod crash;
+mod server;

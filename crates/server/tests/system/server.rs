@@ -1,0 +1,164 @@
+//! `annals serve` as a child process.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
+
+use annals_clock::Clock;
+
+/// Measures time.
+pub(crate) struct Watch {
+    clock: Clock,
+    start: Duration,
+}
+
+impl Watch {
+    pub(crate) fn start() -> Self {
+        let clock = Clock::system();
+        Self { start: clock.monotonic(), clock }
+    }
+
+    pub(crate) fn passed(&self) -> Duration {
+        self.clock.monotonic() - self.start
+    }
+}
+
+/// A server. Dropping it kills it.
+pub(crate) struct Server {
+    child: Child,
+    directory: PathBuf,
+    settings: Vec<String>,
+    kafka: String,
+    http: String,
+    /// From the start of the process to its ready line.
+    pub(crate) ready_after: Duration,
+}
+
+impl Server {
+    /// Starts a server on a free port.
+    pub(crate) fn start(directory: &Path) -> Self {
+        Self::start_with(directory, &[])
+    }
+
+    /// As [`Server::start`], with settings such as `journal.segment_bytes=1MiB`.
+    pub(crate) fn start_with(directory: &Path, settings: &[&str]) -> Self {
+        let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
+        Self::spawn(directory.to_owned(), settings, "127.0.0.1:0".to_owned())
+    }
+
+    /// As [`Server::start_with`], on a port that no client of this machine takes while the server is away.
+    pub(crate) fn start_on_lasting_port(directory: &Path, settings: &[&str]) -> Self {
+        let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
+        Self::spawn(directory.to_owned(), settings, lasting_port())
+    }
+
+    fn spawn(directory: PathBuf, settings: Vec<String>, kafka: String) -> Self {
+        let watch = Watch::start();
+        let mut child = serve(&directory, &settings, &kafka).spawn().unwrap();
+        let mut ready = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        let ready_after = watch.passed();
+        let address = |name: &str| {
+            let found = ready.split_whitespace().find_map(|word| word.strip_prefix(name));
+            found.unwrap_or_else(|| panic!("no {name} in {ready:?}")).to_owned()
+        };
+        let (kafka, http) = (address("kafka="), address("http="));
+        Self { child, directory, settings, kafka, http, ready_after }
+    }
+
+    /// Where Kafka clients connect.
+    pub(crate) fn kafka(&self) -> &str {
+        &self.kafka
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Ends the process as a power failure would: at once.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again on the same directory and port.
+    pub(crate) fn restart(&mut self) {
+        let (directory, settings) = (self.directory.clone(), self.settings.clone());
+        *self = Self::spawn(directory, settings, self.kafka.clone());
+    }
+
+    /// Sends SIGTERM and waits for the end. Returns how it ended and how long that took.
+    pub(crate) fn terminate(&mut self) -> (ExitStatus, Duration) {
+        let watch = Watch::start();
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let status = self.child.wait().unwrap();
+        (status, watch.passed())
+    }
+
+    /// Resident memory in bytes.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    /// The answer to `GET path` on the HTTP port: its status line, headers and body.
+    pub(crate) fn get(&self, path: &str) -> String {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(&self.http).unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The command that serves `directory`.
+pub(crate) fn serve(directory: &Path, settings: &[String], kafka: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_annals"));
+    command.args(["serve", "--kafka-addr", kafka, "--http-addr", "127.0.0.1:0", "--data-dir"]).arg(directory);
+    for setting in settings {
+        command.args(["--set", setting]);
+    }
+    // What it logs is shown when a test fails; warnings are enough.
+    command.env("ANNALS_LOG_FILTER", "warn").stdout(Stdio::piped());
+    command
+}
+
+/// Runs another command of the binary to its end.
+pub(crate) fn annals(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_annals")).args(args).output().unwrap()
+}
+
+/// Waits until `holds`.
+pub(crate) fn eventually(what: &str, within: Duration, mut holds: impl FnMut() -> bool) -> Duration {
+    let watch = Watch::start();
+    loop {
+        let passed = watch.passed();
+        if holds() {
+            return passed;
+        }
+        assert!(passed < within, "not within {within:?}: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A free port below those that the system gives to outgoing connections. A client that knocks at a port of that range
+/// while nobody listens there may be given the very port for its own end, and take it from the server.
+fn lasting_port() -> String {
+    let first = 20_000 + std::process::id() % 5_000;
+    let free = (first..30_000).map(|port| format!("127.0.0.1:{port}"));
+    free.into_iter().find(|address| TcpListener::bind(address).is_ok()).unwrap()
+}
