@@ -153,9 +153,6 @@ pub(crate) enum Fault {
     /// A field, or what a length promises, lies beyond the end.
     #[error("the request is cut short")]
     Truncated,
-    /// Bytes follow where the request has ended.
-    #[error("{0} bytes follow after the end of the request")]
-    Trailing(usize),
     /// A negative length that does not mean null, or a number that does not end.
     #[error("the request has a length that is none")]
     BadLength,
@@ -173,14 +170,27 @@ impl From<Truncated> for Fault {
     }
 }
 
-/// Walks a request's body; returns about how many bytes it takes when decoded.
-pub(crate) fn check(shape: &Shape, version: i16, body: &[u8]) -> Result<usize, ShapeError> {
+/// A request that fits its shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Walked {
+    /// Bytes of the body that belong to the request.
+    pub(crate) len: usize,
+    /// About how many bytes it takes when decoded.
+    pub(crate) decoded: usize,
+}
+
+/// Walks a request's body.
+///
+/// What follows behind the request is ignored, as Apache Kafka does: librdkafka 2.12 sends three zero bytes behind a
+/// Metadata request for all topics.
+pub(crate) fn check(shape: &Shape, version: i16, body: &[u8]) -> Result<Walked, ShapeError> {
     let flexible = version >= shape.flexible_from;
     let decoded = decoded_size_of_all(shape.fields);
     let mut walk = Walk { at: Cursor::new(body), version, flexible, field: "", elements: 0, decoded };
-    let walked = walk.fields(shape.fields).and_then(|()| walk.end());
+    let walked = walk.fields(shape.fields);
     let position = body.len() - walk.at.remaining();
-    walked.map(|()| walk.decoded).map_err(|fault| ShapeError { field: walk.field, position, fault })
+    let fits = Walked { len: position, decoded: walk.decoded };
+    walked.map(|()| fits).map_err(|fault| ShapeError { field: walk.field, position, fault })
 }
 
 /// The state of one walk.
@@ -195,13 +205,6 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn end(&self) -> Result<(), Fault> {
-        match self.at.remaining() {
-            0 => Ok(()),
-            trailing => Err(Fault::Trailing(trailing)),
-        }
-    }
-
     fn fields(&mut self, fields: &'static [Field]) -> Result<(), Fault> {
         let version = self.version;
         for field in fields.iter().filter(|field| field.tag.is_none() && field.is_in(version)) {
@@ -368,7 +371,11 @@ mod tests {
         assert_check(0, &[0xff, 0xff, 0xff, 0xff], Ok(()));
         assert_check(1, &[0, 0, 0, 0, 1, 2, 3, 4], Ok(()));
         assert_check(1, &[0, 0, 0, 0, 1, 2, 3], Err(Fault::Truncated));
-        assert_check(0, &[0, 0, 0, 0, 1], Err(Fault::Trailing(1)));
+        assert_eq!(
+            check(&SHAPE, 0, &[0, 0, 0, 0, 1]).map(|walked| walked.len),
+            Ok(4),
+            "what follows is ignored"
+        );
     }
 
     #[test]

@@ -204,7 +204,6 @@ impl Call {
         let decoded = T::decode(&mut body, self.version);
         let undecodable = |reason| Close::Undecodable { api: self.api.key, version: self.version, reason };
         match decoded {
-            Ok(_) if !body.is_empty() => Err(undecodable(format!("{} bytes were not read", body.len()))),
             Ok(request) => Ok(request),
             Err(error) => Err(undecodable(error.to_string())),
         }
@@ -223,7 +222,8 @@ impl Call {
     /// Checks the body against the API's shape; returns about how much memory the decoded request takes.
     pub(crate) fn check(&self) -> Result<usize, Close> {
         let malformed = |source| Close::Malformed { api: self.api.key, version: self.version, source };
-        shape::check(&self.api.shape, self.version, &self.body).map_err(malformed)
+        let walked = shape::check(&self.api.shape, self.version, &self.body).map_err(malformed)?;
+        Ok(walked.decoded)
     }
 }
 

@@ -132,8 +132,8 @@ fn default_requests_of_every_version_fit_their_tables() {
     for api in APIS {
         for version in served(api) {
             let body = (api.client.default)(version);
-            let checked = call(api, version, body).check();
-            assert!(checked.is_ok(), "{} {version}: {checked:?}", api.name);
+            let walked = shape::check(&api.shape, version, &body).map(|walked| walked.len);
+            assert_eq!(walked, Ok(body.len()), "{} {version}", api.name);
         }
     }
 }
@@ -144,8 +144,8 @@ fn requests_built_from_the_tables_are_decoded_to_the_last_byte() {
         for version in served(api) {
             for count in [0, 1, 3] {
                 let body = Builder::build(api, version, count);
-                let checked = call(api, version, body.clone()).check();
-                assert!(checked.is_ok(), "{} {version}: {checked:?}", api.name);
+                let walked = shape::check(&api.shape, version, &body).map(|walked| walked.len);
+                assert_eq!(walked, Ok(body.len()), "{} {version}", api.name);
                 let again = (api.client.again)(body.clone(), version);
                 assert_eq!(again, Ok(body), "{} version {version}, arrays of {count}", api.name);
             }
