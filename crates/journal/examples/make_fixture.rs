@@ -22,7 +22,13 @@ fn main() -> Result<(), Box<dyn Error>> {
             let mut group = Group::new();
             for log in [1, 2, 3].into_iter().filter(|&log| log < 3 || life < 2) {
                 let text = format!("log {log}, offset {offset}");
-                group.push(LogId(log), offset, 1, 1_700_000_000_000 + offset as i64, Payload::new(text.into()));
+                group.push(
+                    LogId(log),
+                    offset,
+                    1,
+                    1_700_000_000_000 + offset as i64,
+                    Payload::new(text.into()),
+                );
             }
             runtime.block_on(journal.append(group))?;
         }

@@ -62,7 +62,7 @@ impl Shared {
                 return Err(self.damaged(log, segment, row, "the checksum of an entry does not match"));
             }
         }
-        out.push(bytes.into());
+        out.push(bytes);
         Ok(())
     }
 

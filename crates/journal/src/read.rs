@@ -160,7 +160,7 @@ impl Journal {
             let len = (row.len as usize).min(head_len);
             let payload =
                 segment.read(u64::from(row.position), len).map_err(|error| io_error(segment, error))?;
-            Ok(EntryRead { header: header_of(log, row), payload: payload.into() })
+            Ok(EntryRead { header: header_of(log, row), payload })
         };
         plan.iter().filter(|(_, row)| !row.is_lost()).map(read).collect()
     }

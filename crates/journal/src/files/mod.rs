@@ -14,6 +14,8 @@ pub(crate) mod lock;
 use std::io;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 /// How [`Files::open`] opens a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OpenMode {
@@ -60,6 +62,17 @@ pub trait File: Send + Sync {
     /// Fills `buffer` from `position`; returns fewer bytes than asked only at the end of the file.
     fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<usize>;
 
+    /// Reads `len` bytes from `position` into memory of their own; fewer only at the end of the file.
+    ///
+    /// # Errors
+    /// As the operating system gives them.
+    fn read_bytes(&self, position: u64, len: usize) -> io::Result<Bytes> {
+        let mut buffer = vec![0; len];
+        let read = self.read_at(position, &mut buffer)?;
+        buffer.truncate(read);
+        Ok(buffer.into())
+    }
+
     /// Writes all of `bytes` at `position`. Durable after [`File::sync_data`].
     fn write_at(&self, position: u64, bytes: &[u8]) -> io::Result<()>;
 
@@ -82,14 +95,13 @@ pub trait File: Send + Sync {
 }
 
 /// Reads exactly `len` bytes at `position`.
-pub(crate) fn read_exact_at(file: &dyn File, position: u64, len: usize) -> io::Result<Vec<u8>> {
-    let mut buffer = vec![0; len];
-    let read = file.read_at(position, &mut buffer)?;
-    if read < len {
-        let message = format!("wanted {len} bytes at position {position}, found {read}");
+pub(crate) fn read_exact_at(file: &dyn File, position: u64, len: usize) -> io::Result<Bytes> {
+    let bytes = file.read_bytes(position, len)?;
+    if bytes.len() < len {
+        let message = format!("wanted {len} bytes at position {position}, found {}", bytes.len());
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
     }
-    Ok(buffer)
+    Ok(bytes)
 }
 
 /// Writes a small file so that it is there whole or not at all: temporary name, sync, rename, directory sync.

@@ -12,6 +12,8 @@
 
 use std::io;
 
+use bytes::Bytes;
+
 use crate::entry::EntryKind;
 use crate::files::{File, read_exact_at};
 use crate::frame::{u16_at, u32_at, u64_at};
@@ -234,7 +236,7 @@ impl Place {
     }
 
     /// Reads the summary of one log; empty if its owner gave none.
-    pub(crate) fn read_summary(&self, file: &dyn File, log: &DirectoryRow) -> Result<Vec<u8>, FooterError> {
+    pub(crate) fn read_summary(&self, file: &dyn File, log: &DirectoryRow) -> Result<Bytes, FooterError> {
         let at = self.summaries_start + u64::from(log.summary_start);
         let bytes = read_exact_at(file, at, log.summary_len as usize)?;
         if crc32c::crc32c(&bytes) == log.summary_crc { Ok(bytes) } else { Err(FooterError::Damaged) }

@@ -12,6 +12,8 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use bytes::Bytes;
+
 use crate::files::{File, read_exact_at};
 use crate::frame::{BLOCK_LEN, u16_at, u32_at, u64_at};
 
@@ -182,7 +184,7 @@ impl Segment {
         self.damaged.store(true, Ordering::Release);
     }
 
-    pub(crate) fn read(&self, position: u64, len: usize) -> io::Result<Vec<u8>> {
+    pub(crate) fn read(&self, position: u64, len: usize) -> io::Result<Bytes> {
         read_exact_at(self.file.as_ref(), position, len)
     }
 }

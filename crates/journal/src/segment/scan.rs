@@ -5,6 +5,8 @@
 
 use std::io;
 
+use bytes::Bytes;
+
 use crate::entry::EntryHeader;
 use crate::files::File;
 use crate::frame::{
@@ -57,7 +59,7 @@ pub(crate) struct Scanner<'a> {
 
 impl<'a> Scanner<'a> {
     pub(crate) fn new(file: &'a dyn File, salt: u64, from: u64, end: u64) -> Self {
-        Self { window: Window { file, bytes: Vec::new(), start: 0 }, salt, position: from, end }
+        Self { window: Window { file, bytes: Bytes::new(), start: 0 }, salt, position: from, end }
     }
 
     /// The next item, or `None` at the end or where only zeros follow.
@@ -156,7 +158,7 @@ impl<'a> Scanner<'a> {
 /// A stretch of the file in memory.
 struct Window<'a> {
     file: &'a dyn File,
-    bytes: Vec<u8>,
+    bytes: Bytes,
     start: u64,
 }
 
@@ -164,14 +166,13 @@ impl Window<'_> {
     fn slice(&mut self, position: u64, len: usize) -> io::Result<&[u8]> {
         let inside = position >= self.start && position + len as u64 <= self.start + self.bytes.len() as u64;
         if !inside {
-            self.bytes.resize(len.max(WINDOW_LEN), 0);
-            let read = self.file.read_at(position, &mut self.bytes)?;
-            self.bytes.truncate(read);
-            self.start = position;
-            if read < len {
-                self.bytes.clear();
+            // The old stretch goes before the new one comes.
+            self.bytes = Bytes::new();
+            let bytes = self.file.read_bytes(position, len.max(WINDOW_LEN))?;
+            if bytes.len() < len {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
+            (self.bytes, self.start) = (bytes, position);
         }
         let from = (position - self.start) as usize;
         Ok(&self.bytes[from..from + len])

@@ -107,7 +107,7 @@ fn summary_of(extent: &Extent) -> Vec<u8> {
     match &extent.rows {
         Rows::Resident(_) => Vec::new(),
         Rows::Stored { place, row } => {
-            place.read_summary(extent.segment.file.as_ref(), row).unwrap_or_default()
+            place.read_summary(extent.segment.file.as_ref(), row).unwrap_or_default().into()
         }
     }
 }

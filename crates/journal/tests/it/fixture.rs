@@ -33,7 +33,8 @@ fn version_1_is_read() {
     assert!(report.damage.is_empty() && report.cut.is_none(), "{report:?}");
     let opened = Journal::open(small(), files, Clock::system(), Arc::new(Idle)).unwrap();
     let journal = opened.start(Arc::new(Idle)).unwrap();
-    let expected = |log, from| (from..15).map(|offset| format!("log {log}, offset {offset}")).collect::<Vec<_>>();
+    let expected =
+        |log, from| (from..15).map(|offset| format!("log {log}, offset {offset}")).collect::<Vec<_>>();
     assert_eq!(texts(&journal, 1), expected(1, 0));
     assert_eq!(texts(&journal, 2), expected(2, 4));
     assert!(journal.log(LogId(3)).is_none(), "it was deleted");
