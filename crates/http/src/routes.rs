@@ -34,11 +34,12 @@ pub(crate) fn router(options: &Options, status: Arc<dyn Status>, metrics: Metric
         request_timeout: options.request_timeout,
         metrics,
     };
+    let scrapes = metrics::Scrapes::new(Arc::clone(&status));
     Router::new()
         .route("/", get(index::get))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
-        .route("/metrics", get(metrics::get))
+        .route("/metrics", get(metrics::get).with_state(scrapes))
         .route("/openapi.json", get(openapi::get))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)

@@ -5,14 +5,14 @@ use std::fmt;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// The state of the process, as health checks and metrics show it. Called for each request, so it answers quickly and
-/// from memory.
+/// The state of the process, as health checks and metrics show it.
 pub trait Status: Send + Sync + 'static {
-    /// Whether clients can be served now, and if not, why.
+    /// Whether clients can be served now, and if not, why. Called on the runtime for each request, so it answers quickly
+    /// and from memory.
     fn ready(&self) -> Readiness;
 
     /// Writes all metrics in the OpenMetrics text format, `# EOF` included, as
-    /// `prometheus_client::encoding::text::encode` does.
+    /// `prometheus_client::encoding::text::encode` does. Called on a thread that may block, once at a time.
     ///
     /// # Errors
     /// What the encoder answers. It becomes a status of 500.

@@ -1,6 +1,9 @@
 //! What a well-behaved client is answered.
 
-use annals_http::{Readiness, Reason, ReasonCode};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use annals_http::{Options, Readiness, Reason, ReasonCode};
 use serde_json::json;
 
 use crate::harness::{Fixture, body, header, json, options, status};
@@ -50,6 +53,19 @@ async fn metrics_come_in_the_format_that_is_asked_for() {
         body(&open).contains("# TYPE annals_appended_records counter\nannals_appended_records_total 3\n")
     );
     assert!(open.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn metrics_that_wait_for_the_disk_hold_up_nothing_else() {
+    let request_timeout = Duration::from_millis(100);
+    let server = Fixture::start(Options { request_timeout, ..options() }).await;
+    server.status.stuck.store(true, Ordering::Release);
+    for _ in 0..3 {
+        assert_eq!(status(&server.get("/metrics", "").await), 503);
+        assert_eq!(status(&server.get("/health/live", "").await), 200);
+    }
+    server.status.stuck.store(false, Ordering::Release);
+    assert_eq!(status(&server.get("/metrics", "").await), 200);
 }
 
 #[tokio::test]

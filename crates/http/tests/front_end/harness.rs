@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ pub(crate) struct Fake {
     pub(crate) readiness: Mutex<Readiness>,
     pub(crate) registry: Registry,
     pub(crate) padding_bytes: usize,
+    /// Writing the metrics takes until this is false.
+    pub(crate) stuck: AtomicBool,
 }
 
 impl Status for Fake {
@@ -30,6 +33,9 @@ impl Status for Fake {
     }
 
     fn encode_metrics(&self, into: &mut String) -> fmt::Result {
+        while self.stuck.load(Ordering::Acquire) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         into.write_fmt(format_args!("padding{{x=\"{}\"}} 1\n", "x".repeat(self.padding_bytes)))?;
         encode(into, &self.registry)
     }
@@ -60,7 +66,7 @@ impl Fixture {
         counter.inc_by(3);
         registry.register("appended_records", "Records appended", counter);
         let readiness = Mutex::new(Readiness::ready());
-        let status = Arc::new(Fake { readiness, registry, padding_bytes });
+        let status = Arc::new(Fake { readiness, registry, padding_bytes, stuck: AtomicBool::new(false) });
         let server = Server::bind(options, status.clone(), metrics).await.unwrap();
         let address = server.local_addr();
         let (stop, stopped) = oneshot::channel::<()>();
