@@ -6,13 +6,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use annals_broker::Broker;
 use annals_http::{Readiness, Reason, ReasonCode, Status};
+use prometheus_client::encoding::text;
+use prometheus_client::registry::Registry;
 
 /// The state of the server: there is no broker while it recovers.
-#[derive(Default)]
 pub(crate) struct ServerStatus {
     broker: OnceLock<Broker>,
     draining: AtomicBool,
     http: annals_http::Metrics,
+    /// What is counted whether there is a broker or not.
+    registry: Registry,
+}
+
+impl Default for ServerStatus {
+    fn default() -> Self {
+        let (http, mut registry) = (annals_http::Metrics::default(), Registry::with_prefix("annals"));
+        http.register(&mut registry);
+        Self { broker: OnceLock::new(), draining: AtomicBool::new(false), http, registry }
+    }
 }
 
 impl ServerStatus {
@@ -48,14 +59,51 @@ impl Status for ServerStatus {
     }
 
     fn encode_metrics(&self, into: &mut String) -> fmt::Result {
-        match self.broker.get() {
-            Some(broker) => broker.metrics().encode(into),
-            None => into_eof(into),
+        if let Some(broker) = self.broker.get() {
+            broker.metrics().encode_open(into)?;
         }
+        text::encode_registry(into, &self.registry)?;
+        text::encode_eof(into)
     }
 }
 
-fn into_eof(into: &mut String) -> fmt::Result {
-    into.push_str("# EOF\n");
-    Ok(())
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use annals_clock::Clock;
+    use annals_journal::DiskFiles;
+
+    use super::*;
+
+    fn metrics(status: &ServerStatus) -> String {
+        let mut text = String::new();
+        status.encode_metrics(&mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn metrics_are_those_of_http_while_recovering_and_then_those_of_the_broker_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let status = ServerStatus::default();
+        let recovering = metrics(&status);
+        assert!(recovering.contains("annals_http_connections 0\n"), "{recovering}");
+        assert!(recovering.ends_with("# EOF\n"));
+
+        let files = Arc::new(DiskFiles::open(directory.path()).unwrap());
+        let (options, journal) = (annals_broker::Options::default(), annals_journal::Options::default());
+        let broker = Broker::open(options, journal, files, Clock::system()).unwrap();
+        status.attach(broker.clone());
+        let _connection = broker.metrics().protocol("kafka").connection_opened();
+        let serving = metrics(&status);
+        for sample in ["annals_http_connections 0", "annals_connections{protocol=\"kafka\"} 1"] {
+            assert_eq!(serving.lines().filter(|line| *line == sample).count(), 1, "{sample} in {serving}");
+        }
+        let families: Vec<&str> = serving.lines().filter(|line| line.starts_with("# TYPE ")).collect();
+        let distinct: std::collections::BTreeSet<&&str> = families.iter().collect();
+        assert_eq!(families.len(), distinct.len(), "a family appears twice in {serving}");
+        assert_eq!(serving.matches("# EOF").count(), 1);
+        assert!(serving.ends_with("# EOF\n"));
+        broker.close();
+    }
 }
