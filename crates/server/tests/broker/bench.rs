@@ -1,7 +1,8 @@
 //! `annals bench` and `annals dev`: short runs that show that the figures add up.
 
 use std::io::{BufRead, BufReader};
-use std::process::Command;
+use std::path::Path;
+use std::process::{Child, Command};
 
 use crate::broker::Broker;
 
@@ -29,12 +30,30 @@ fn the_figures_of_a_short_run_add_up() {
 #[test]
 fn dev_prints_hints_and_numbers_and_ends_in_order() {
     let broker = Broker::start();
-    let mut child = broker.spawn(&["dev", "--rate", "200"]);
+    let mut child = broker.spawn(&["dev", "--rate", "200", "--bootstrap-server", &broker.address]);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(|line| line.unwrap());
+    watch_and_interrupt(&mut child, &mut lines);
+}
+
+#[test]
+fn dev_serves_by_itself_and_leaves_nothing_behind() {
+    let broker = Broker::start();
+    let mut child =
+        broker.spawn(&["dev", "--rate", "200", "--kafka-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0"]);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(|line| line.unwrap());
+    let serving = lines.find(|line| line.starts_with("serving kafka=127.0.0.1:")).unwrap();
+    let (_, directory) = serving.split_once("data in ").unwrap();
+    assert!(Path::new(directory).is_dir(), "{serving}");
+    watch_and_interrupt(&mut child, &mut lines);
+    assert!(!Path::new(directory).exists(), "{directory} is left behind");
+}
+
+/// Waits for hints and numbers, and ends it as a person would.
+fn watch_and_interrupt(dev: &mut Child, lines: &mut impl Iterator<Item = String>) {
     assert!(lines.any(|line| line.contains("kcat -b")));
     let numbers = lines.find(|line| line.contains("end to end")).unwrap();
     assert!(numbers.contains(" received ") && numbers.contains(" lag "), "{numbers}");
-    let pid = child.id().to_string();
+    let pid = dev.id().to_string();
     assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(dev.wait().unwrap().code(), Some(0));
 }

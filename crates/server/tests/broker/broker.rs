@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 /// A broker that is stopped when the test ends.
 pub(crate) struct Broker {
-    address: String,
+    pub(crate) address: String,
     _server: Option<Server>,
     unique: String,
 }
