@@ -11,7 +11,7 @@ mod model;
 mod world;
 
 use annals_broker::api::produce::ProduceError;
-use annals_journal::FaultFiles;
+use annals_journal::{FaultFiles, verify};
 
 use model::{Dice, Model};
 use world::World;
@@ -55,12 +55,15 @@ async fn live(seed: u64) -> (u64, u64) {
             }
         }
         model.leave_in_flight(&world, &mut dice).await;
-        let after = match dice.below(4) {
+        let end = dice.below(4);
+        println!("end of life {life}: {end} {:?}", annals_journal::Files::list(&files));
+        let after = match end {
             0 => files.crash_keeping_only_synced(),
             1 => files.kill(),
             _ => files.crash(seed * LIVES + life),
         };
         world.stop().await;
+        check_files(&after);
         files = after;
     }
     let mut world = World::open(&files);
@@ -68,6 +71,13 @@ async fn live(seed: u64) -> (u64, u64) {
     assert!(world.broker.damage().is_empty(), "{:?}", world.broker.damage());
     world.stop().await;
     (model.acknowledged, model.left_open)
+}
+
+/// What a power failure leaves behind is no damage.
+fn check_files(files: &FaultFiles) {
+    let report = verify(files, |_, _| {}).unwrap();
+    println!("found {:?}, {:?}", report.segments, report.cut);
+    assert!(report.damage.is_empty(), "{:?}", report.damage);
 }
 
 #[tokio::test]

@@ -173,7 +173,8 @@ impl Model {
 
     /// One random operation. Returns whether another may follow.
     pub(crate) async fn operate(&mut self, world: &World, dice: &mut Dice) -> bool {
-        let done = match dice.below(16) {
+        let kind = dice.below(16);
+        let done = match kind {
             0 => self.add_producer(world, dice).await,
             1 => self.create_or_delete(world, dice).await,
             2 => self.cut(world, dice).await,
@@ -182,6 +183,11 @@ impl Model {
             9 => self.produce_plainly(world, dice).await,
             _ => self.produce(world, dice).await,
         };
+        // Shown when the test fails, as are the lives.
+        println!(
+            "operation {kind}: acknowledged {done}, committed {:?}",
+            self.partitions.each_ref().map(|partition| &partition.committed)
+        );
         match done {
             true => self.acknowledged += 1,
             false => self.left_open += 1,

@@ -7,7 +7,9 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{BorrowedMessage, Message, OwnedMessage};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message, OwnedMessage, Timestamp};
+use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{Offset, TopicPartitionList};
 
 /// Nothing asked of a server takes longer, unless it hangs.
@@ -112,4 +114,53 @@ impl Dice {
     pub(crate) fn bytes(&mut self, len: usize) -> Vec<u8> {
         (0..len).map(|_| self.below(256) as u8).collect()
     }
+}
+
+/// A producer that acknowledges durably, with what else is given.
+pub(crate) fn producer(address: &str, pairs: &[(&str, &str)]) -> FutureProducer {
+    let pairs = [&[("acks", "all"), ("message.timeout.ms", "30000"), ("linger.ms", "2")], pairs].concat();
+    config(address, &pairs).create().unwrap()
+}
+
+/// Sends all records before the first is waited for. Returns the place or the error of each.
+pub(crate) fn send_all(
+    producer: &FutureProducer,
+    records: impl IntoIterator<Item = OwnedMessage>,
+) -> Vec<Result<(i32, i64), KafkaError>> {
+    let send = |record: OwnedMessage| {
+        let mut base = FutureRecord::<[u8], [u8]>::to(record.topic());
+        base.key = record.key();
+        base.payload = record.payload();
+        base.timestamp = record.timestamp().to_millis();
+        base.partition = (record.partition() >= 0).then_some(record.partition());
+        base.headers = record.headers().cloned();
+        producer.send_result(base).map_err(|(error, _)| error).unwrap()
+    };
+    let sent: Vec<_> = records.into_iter().map(send).collect();
+    block_on(async {
+        let mut results = Vec::with_capacity(sent.len());
+        for delivery in sent {
+            let result = delivery.await.unwrap();
+            results.push(result.map(|place| (place.partition, place.offset)).map_err(|(error, _)| error));
+        }
+        results
+    })
+}
+
+/// A record to send.
+pub(crate) fn record(topic: &str, partition: i32, value: impl Into<Vec<u8>>) -> OwnedMessage {
+    let (topic, timestamp) = (topic.to_owned(), Timestamp::NotAvailable);
+    OwnedMessage::new(Some(value.into()), None, topic, timestamp, partition, 0, None)
+}
+
+/// Sends records with these values to one partition, and makes sure that they are acknowledged.
+pub(crate) fn fill(address: &str, topic: &str, partition: i32, values: impl IntoIterator<Item = String>) {
+    let records = values.into_iter().map(|value| record(topic, partition, value));
+    let results = send_all(&producer(address, &[]), records);
+    assert!(results.iter().all(Result::is_ok), "{:?}", results.iter().find(|result| result.is_err()));
+}
+
+/// The error code that a broker gave.
+pub(crate) fn code(error: &KafkaError) -> Option<RDKafkaErrorCode> {
+    error.rdkafka_error_code()
 }

@@ -4,6 +4,9 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod admin;
 mod clients;
 mod crash;
+mod groups;
+mod records;
 mod server;
