@@ -438,7 +438,8 @@ mod tests {
 
     #[test]
     fn flags_win_over_the_environment_and_that_over_the_file() {
-        let file = "durability = \"async\"\n[kafka]\naddr = \"127.0.0.1:1\"\n[topic_defaults]\n\"retention.ms\" = 5";
+        let file =
+            "durability = \"async\"\n[kafka]\naddr = \"127.0.0.1:1\"\n[topic_defaults]\n\"retention.ms\" = 5";
         let settings =
             load(file, &[("ANNALS_KAFKA_ADDR", "127.0.0.1:2")], &[("http.addr", "127.0.0.1:3")]).unwrap();
         assert_eq!(settings.broker.durability, Durability::Async);
@@ -449,7 +450,10 @@ mod tests {
     #[test]
     fn mistakes_are_named_with_their_place_and_the_nearest_name() {
         let error = |file| load(file, &[], &[]).unwrap_err().to_string();
-        assert!(error("[kafka]\nadr = \"x\"").ends_with("unknown setting \"kafka.adr\"; did you mean \"kafka.addr\"?"));
+        assert!(
+            error("[kafka]\nadr = \"x\"")
+                .ends_with("unknown setting \"kafka.adr\"; did you mean \"kafka.addr\"?")
+        );
         assert!(error("durability = \"maybe\"").contains("durability = \"maybe\": write sync or async"));
         assert!(error("[topic_defaults]\n\"retention.sm\" = 1").contains("retention.ms"));
         let remote = load("", &[], &[("kafka.addr", "0.0.0.0:9092")]).unwrap_err().to_string();

@@ -8,7 +8,8 @@ use super::config::{LogFormat, Settings};
 /// Starts logging as the settings say. `ANNALS_LOG` wins over `log.filter`.
 pub(crate) fn init(settings: &Settings) -> Result<()> {
     let wanted = std::env::var("ANNALS_LOG").unwrap_or_else(|_| settings.log_filter.clone());
-    let filter = EnvFilter::try_new(&wanted).with_context(|| format!("log.filter \"{wanted}\" is not a filter"))?;
+    let filter =
+        EnvFilter::try_new(&wanted).with_context(|| format!("log.filter \"{wanted}\" is not a filter"))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match settings.log_format {
         LogFormat::Text => tracing::subscriber::set_global_default(builder.finish()),

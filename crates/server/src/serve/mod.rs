@@ -51,7 +51,8 @@ async fn run(
     let clock = Clock::system();
     let _lock = lock(&settings.data_dir)?;
     let status = Arc::new(ServerStatus::default());
-    let http = annals_http::Server::bind(settings.http.clone(), Arc::clone(&status) as _, status.http_metrics());
+    let http =
+        annals_http::Server::bind(settings.http.clone(), Arc::clone(&status) as _, status.http_metrics());
     let http = http.await.context("cannot serve HTTP")?;
     let http_address = http.local_addr();
     let (stop_http, http_stopped) = watch::channel(false);
@@ -75,7 +76,9 @@ async fn run(
     let _ = stop_http.send(true);
     while tasks.join_next().await.is_some() {}
     match broker.stopped() {
-        Some(reason) if reason != annals_journal::CLOSED => anyhow::bail!("the journal had stopped: {reason}"),
+        Some(reason) if reason != annals_journal::CLOSED => {
+            anyhow::bail!("the journal had stopped: {reason}")
+        }
         _ => Ok(()),
     }
 }
