@@ -5,10 +5,10 @@ use std::time::Duration;
 use annals_broker::ProtocolMetrics;
 use annals_clock::Clock;
 use bytes::Bytes;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, TryFutureExt};
 use kafka_protocol::messages::ApiKey;
 
-use crate::apis::{self, Call, Context, Entry, Serve, api_versions, produce};
+use crate::apis::{self, Call, Context, Entry, Serve, api_versions, names, produce};
 use crate::close::Close;
 use crate::connection::{Handler, Reply, Request};
 use crate::header::{Head, read_head, split_body};
@@ -51,24 +51,27 @@ impl Handler for Dispatcher {
 /// Starts the answer and, for all but Produce, waits for it.
 async fn answer(context: &Context, call: Call) -> Result<Reply, Close> {
     let (name, since) = (call.api.name, context.clock.monotonic());
-    let reply = match &call.api.serve {
-        Serve::Answer(answer) => Reply::Now(answer(context, call).await?),
-        Serve::Produce => produce::start(context, call).await?,
-    };
-    Ok(match reply {
-        Reply::Now(rope) => {
-            count(&context.metrics, &context.clock, name, since);
-            Reply::Now(rope)
+    match &call.api.serve {
+        Serve::Answer(answer) => {
+            let answered = answer(context, call).await?;
+            count(&context.metrics, &context.clock, (name, since), answered.error_code);
+            Ok(Reply::Now(answered.rope))
         }
-        Reply::Later(answer) => {
+        Serve::Produce => {
+            let acknowledgement = produce::start(context, call).await?;
             let (metrics, clock) = (context.metrics.clone(), context.clock.clone());
-            Reply::Later(answer.inspect(move |_| count(&metrics, &clock, name, since)).boxed())
+            let counted = acknowledgement.map_ok(move |answered| {
+                let error_code = answered.as_ref().map_or(0, |answered| answered.error_code);
+                count(&metrics, &clock, (name, since), error_code);
+                answered.map(|answered| answered.rope)
+            });
+            Ok(Reply::Later(counted.boxed()))
         }
-    })
+    }
 }
 
-fn count(metrics: &ProtocolMetrics, clock: &Clock, name: &'static str, since: Duration) {
-    metrics.request(name, "NONE", clock.monotonic().saturating_sub(since));
+fn count(metrics: &ProtocolMetrics, clock: &Clock, (name, since): (&'static str, Duration), error_code: i16) {
+    metrics.request(name, names::error(error_code), clock.monotonic().saturating_sub(since));
 }
 
 /// The API that a request is for; `None` for ApiVersions in a version of the future, which is answered in version 0, so

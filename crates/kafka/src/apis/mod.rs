@@ -11,8 +11,9 @@ mod groups;
 mod init_producer_id;
 mod list_offsets;
 mod metadata;
-mod names;
+pub(crate) mod names;
 mod operations;
+mod outcome;
 pub(crate) mod produce;
 mod values;
 
@@ -35,6 +36,7 @@ use crate::shape::{self, Shape};
 use crate::{Address, Options};
 
 use fetch::Sessions;
+use outcome::Outcome;
 
 /// What an API knows beside its request.
 pub(crate) struct Context {
@@ -62,7 +64,7 @@ pub(crate) trait Api {
     /// What is asked.
     type Request: Message;
     /// What is answered.
-    type Response: Encodable + HeaderVersion + Send;
+    type Response: Encodable + HeaderVersion + Outcome + Send;
 
     /// Answers. `version` is one of [`Api::VERSIONS`]; errors are answers too.
     fn handle(
@@ -90,8 +92,16 @@ pub(crate) struct Call {
     pub(crate) body: Bytes,
 }
 
-/// The bytes of an answer, frame length included.
-pub(crate) type Answer<'a> = Pin<Box<dyn Future<Output = Result<Rope, Close>> + Send + 'a>>;
+/// The answer to a request.
+pub(crate) struct Answered {
+    /// Its bytes, frame length included.
+    pub(crate) rope: Rope,
+    /// The error that the request counts as; 0 for none.
+    pub(crate) error_code: i16,
+}
+
+/// An answer on its way.
+pub(crate) type Answer<'a> = Pin<Box<dyn Future<Output = Result<Answered, Close>> + Send + 'a>>;
 
 /// One row of the table of APIs.
 pub(crate) struct Entry {
@@ -215,8 +225,12 @@ impl Call {
     }
 
     /// Encodes a response with its frame length and header.
-    pub(crate) fn encode<T: Encodable + HeaderVersion>(&self, response: &T) -> Result<Rope, Close> {
-        encode(self.api.key, self.version, self.correlation_id, response)
+    pub(crate) fn encode<T: Encodable + HeaderVersion + Outcome>(
+        &self,
+        response: &T,
+    ) -> Result<Answered, Close> {
+        let rope = encode(self.api.key, self.version, self.correlation_id, response)?;
+        Ok(Answered { rope, error_code: response.error_code() })
     }
 
     /// Checks the body against the API's shape; returns about how much memory the decoded request takes.

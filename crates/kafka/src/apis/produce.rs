@@ -10,6 +10,7 @@ use annals_broker::api::produce::{
     Acks, ProduceError, ProducePartition, ProduceRequest as Records, ProduceResult, Produced, RecordError,
 };
 use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::produce_request::TopicProduceData;
 use kafka_protocol::messages::produce_response::{
@@ -19,13 +20,11 @@ use kafka_protocol::messages::{ApiKey, ProduceRequest, ProduceResponse};
 use kafka_protocol::protocol::StrBytes;
 
 use crate::close::Close;
-use crate::connection::Reply;
 use crate::errors;
-use crate::rope::Rope;
 use crate::shape::{Kind, Shape, array, bytes, int16, int32, string, uuid};
 
 use super::values::{message, millis, topic_ref};
-use super::{Call, Context, Entry, Serve};
+use super::{Answered, Call, Context, Entry, Serve};
 
 const PARTITION: Kind = Kind::Struct(&[int32("Index"), bytes("Records")]);
 const TOPIC: Kind =
@@ -42,8 +41,11 @@ const SHAPE: Shape = Shape {
 pub(crate) const ENTRY: Entry =
     Entry::new::<ProduceRequest>(ApiKey::Produce, 3..=13, SHAPE, Serve::Produce).announced_from(0);
 
+/// The answer to a request, there or on its way; `None` where the client wants none.
+pub(crate) type Acknowledgement = BoxFuture<'static, Result<Option<Answered>, Close>>;
+
 /// Decides a request. Returns when the next may be decided.
-pub(crate) async fn start(context: &Context, call: Call) -> Result<Reply, Close> {
+pub(crate) async fn start(context: &Context, call: Call) -> Result<Acknowledgement, Close> {
     let request: ProduceRequest = call.decode()?;
     let acks = match request.acks {
         0 => Acks::None,
@@ -58,7 +60,7 @@ pub(crate) async fn start(context: &Context, call: Call) -> Result<Reply, Close>
     let timeout = millis(request.timeout_ms);
     let (topics, partitions) = take_records(request.topic_data);
     let ticket = context.broker.produce(&context.caller, Records { acks, timeout, partitions }).await;
-    Ok(Reply::Later(acknowledge(ticket, topics, acks, call.into_answered()).boxed()))
+    Ok(acknowledge(ticket, topics, acks, call.into_answered()).boxed())
 }
 
 /// Takes the records out of the request; what remains is the frame of the response.
@@ -80,7 +82,7 @@ async fn acknowledge(
     topics: Vec<TopicProduceData>,
     acks: Acks,
     call: Call,
-) -> Result<Option<Rope>, Close> {
+) -> Result<Option<Answered>, Close> {
     let result = ticket.durable().await;
     if acks == Acks::None {
         let failure = result.into_iter().find_map(Result::err);
@@ -95,7 +97,7 @@ fn refuse(
     call: &Call,
     error: ResponseError,
     why: Option<&'static str>,
-) -> Result<Reply, Close> {
+) -> Result<Acknowledgement, Close> {
     if request.acks == 0 {
         return Err(Close::UnansweredProduce(why.map_or_else(|| error.to_string(), str::to_owned)));
     }
@@ -105,7 +107,8 @@ fn refuse(
         let partitions = topic.partition_data.iter().map(|partition| refused(partition.index)).collect();
         topic_response(topic, partitions)
     });
-    call.encode(&ProduceResponse::default().with_responses(topics.collect())).map(Reply::Now)
+    let answered = call.encode(&ProduceResponse::default().with_responses(topics.collect()))?;
+    Ok(ready(Ok(Some(answered))).boxed())
 }
 
 fn response(topics: &[TopicProduceData], result: ProduceResult, version: i16) -> ProduceResponse {

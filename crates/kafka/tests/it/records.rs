@@ -285,3 +285,28 @@ async fn metadata_names_the_node_and_topics_in_every_version() {
     assert_eq!(response.topics[0].name.as_ref().map(|name| name.as_str()), Some("t"));
     assert_eq!((response.topics[1].error_code, &response.topics[1].name), (100, &None));
 }
+
+#[tokio::test]
+async fn requests_are_counted_by_api_and_error() {
+    let world = World::start().await;
+    let mut client = world.client().await;
+    create(&mut client, "counted").await;
+    client.ask(9, &produce(1, "counted", batch(&[1]))).await;
+    client.ask(9, &produce(1, "unknown", batch(&[1]))).await;
+    client.ask(9, &produce(3, "counted", batch(&[1]))).await;
+    client.ask(12, &fetch("counted", 0)).await;
+    client.ask(12, &fetch("counted", 7)).await;
+    let metrics = world.metrics();
+    for (api, error) in [
+        ("Metadata", "NONE"),
+        ("Produce", "NONE"),
+        ("Produce", "UNKNOWN_TOPIC_OR_PARTITION"),
+        ("Produce", "INVALID_REQUIRED_ACKS"),
+        ("Fetch", "NONE"),
+        ("Fetch", "OFFSET_OUT_OF_RANGE"),
+    ] {
+        let counted = format!("annals_kafka_requests_total{{api=\"{api}\",error=\"{error}\"}} 1\n");
+        assert!(metrics.contains(&counted), "{counted} is not in {metrics}");
+    }
+    assert!(metrics.contains("annals_connections{protocol=\"kafka\"} 1\n"), "{metrics}");
+}

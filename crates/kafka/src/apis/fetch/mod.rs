@@ -15,14 +15,13 @@ use annals_broker::api::topics::Isolation;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{ApiKey, FetchRequest};
 
-use crate::close::Close;
 use crate::errors;
 use crate::memory::Share;
-use crate::rope::Rope;
 use crate::shape::{INT32, Kind, Shape, array, int8, int32, int64, string, structure, uuid};
 
+use super::outcome::first;
 use super::values::{NO_ERROR, check_leader_epoch, isolation, millis};
-use super::{Answer, Call, Context, Entry, Serve};
+use super::{Answer, Answered, Call, Context, Entry, Serve};
 
 use encode::Head;
 pub(crate) use session::Sessions;
@@ -72,18 +71,21 @@ type Outcome = Result<Fetched, ResponseError>;
 fn answer(context: &Context, call: Call) -> Answer<'_> {
     Box::pin(async move {
         let request: FetchRequest = call.decode()?;
-        respond(context, &call.into_answered(), request).await
+        Ok(respond(context, &call.into_answered(), request).await)
     })
 }
 
-async fn respond(context: &Context, call: &Call, request: FetchRequest) -> Result<Rope, Close> {
+async fn respond(context: &Context, call: &Call, request: FetchRequest) -> Answered {
     let (version, correlation_id) = (call.version, call.correlation_id);
     let limits = Limits::new(&request, context);
     let isolation = limits.isolation;
     let head = Head { version, correlation_id, error_code: NO_ERROR, session_id: 0, isolation };
     let turn = match context.sessions.begin(&request, version) {
         Ok(turn) => turn,
-        Err(error) => return Ok(encode::response(&Head { error_code: error.code(), ..head }, &[])),
+        Err(error) => {
+            let error_code = error.code();
+            return Answered { rope: encode::response(&Head { error_code, ..head }, &[]), error_code };
+        }
     };
     let (outcomes, share) = read(context, limits, &turn.wanted).await;
     let told = context.sessions.finish(&turn, &outcomes);
@@ -92,7 +94,8 @@ async fn respond(context: &Context, call: &Call, request: FetchRequest) -> Resul
     if let Some(share) = share {
         rope.hold(share);
     }
-    Ok(rope)
+    let errors = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
+    Answered { rope, error_code: first(errors.map(ResponseError::code)) }
 }
 
 /// The partitions that the answer tells of.
