@@ -195,7 +195,7 @@ impl Journal {
         let (extent, end) = self.shared.index.log(log)?.lock().summary()?;
         let Rows::Stored { place, row } = &extent.rows else { return None };
         match place.read_summary(extent.segment.file.as_ref(), row) {
-            Ok(summary) => Some((summary.into(), end)),
+            Ok(summary) => Some((summary, end)),
             Err(error) => {
                 // Derived: the owner replays the log instead.
                 tracing::warn!(%log, segment = %extent.segment.name, %error, "cannot use a summary");

@@ -97,39 +97,39 @@ pub(crate) const KEYS: &[Key] = &[
         default: "sync",
         doc: "sync: acknowledge when the data is on disk. async: acknowledge when the operating system has it; faster \
               for small writes, and a power failure may lose the last journal.async_interval.",
-        set: |s, v| Ok(s.broker.durability = durability(v)?),
+        set: |s, v| put(&mut s.broker.durability, durability(v)),
     },
     Key {
         name: "auto_create_topics",
         default: "true",
         doc: "Whether a topic that a client asks for is created when it does not exist. Convenient; a typo makes a topic.",
-        set: |s, v| Ok(s.broker.auto_create_topics = boolean(v)?),
+        set: |s, v| put(&mut s.broker.auto_create_topics, boolean(v)),
     },
     Key {
         name: "partitions_default",
         default: "1",
         doc: "Partitions of a topic whose creator does not say how many.",
-        set: |s, v| Ok(s.broker.topics.partitions_default = number(v)?),
+        set: |s, v| put(&mut s.broker.topics.partitions_default, number(v)),
     },
     Key {
         name: "allow_remote",
         default: "false",
         doc: "Allow listening on addresses other than loopback, though there is no authentication: whoever reaches the \
               port can read and write everything.",
-        set: |s, v| Ok(s.allow_remote = boolean(v)?),
+        set: |s, v| put(&mut s.allow_remote, boolean(v)),
     },
     Key {
         name: "kafka.addr",
         default: "127.0.0.1:9092",
         doc: "Where Kafka clients connect. Port 0 takes a free one.",
-        set: |s, v| Ok(s.kafka.address = address(v)?),
+        set: |s, v| put(&mut s.kafka.address, address(v)),
     },
     Key {
         name: "kafka.advertised",
         default: "",
         doc: "HOST:PORT under which clients reach this server, if it differs from the address that they connect to, as \
               behind a proxy.",
-        set: |s, v| Ok(s.kafka.advertised = if v.is_empty() { None } else { Some(advertised(v)?) }),
+        set: |s, v| put(&mut s.kafka.advertised, advertised(v)),
     },
     Key {
         name: "kafka.connections_max",
@@ -145,25 +145,25 @@ pub(crate) const KEYS: &[Key] = &[
         name: "kafka.request_bytes_max",
         default: "100MiB",
         doc: "The largest request (socket.request.max.bytes).",
-        set: |s, v| Ok(s.kafka.request_bytes_max = size(v)?),
+        set: |s, v| put(&mut s.kafka.request_bytes_max, size(v)),
     },
     Key {
         name: "kafka.memory_max",
         default: "128MiB",
         doc: "Memory for requests and answers under way, over all connections. At the limit clients wait.",
-        set: |s, v| Ok(s.kafka.memory_in_all = size(v)?),
+        set: |s, v| put(&mut s.kafka.memory_in_all, size(v)),
     },
     Key {
         name: "kafka.idle_timeout",
         default: "10m",
         doc: "A connection that says nothing for this long is closed (connections.max.idle.ms).",
-        set: |s, v| Ok(s.kafka.idle_timeout = duration(v)?),
+        set: |s, v| put(&mut s.kafka.idle_timeout, duration(v)),
     },
     Key {
         name: "http.addr",
         default: "127.0.0.1:7117",
         doc: "Where health, metrics and the API are served. Port 0 takes a free one.",
-        set: |s, v| Ok(s.http.address = address(v)?),
+        set: |s, v| put(&mut s.http.address, address(v)),
     },
     Key {
         name: "http.allowed_hosts",
@@ -179,56 +179,56 @@ pub(crate) const KEYS: &[Key] = &[
         name: "journal.segment_bytes",
         default: "64MiB",
         doc: "Size of the journal's files. Smaller gives space back sooner, larger makes fewer files.",
-        set: |s, v| Ok(s.journal.segment_bytes = size(v)? as u64),
+        set: |s, v| put(&mut s.journal.segment_bytes, parse_bytes(v)),
     },
     Key {
         name: "journal.cache_bytes",
         default: "64MiB",
         doc: "Memory for recently written records. Consumers that keep up are served from it.",
-        set: |s, v| Ok(s.journal.tail_cache_bytes = size(v)?),
+        set: |s, v| put(&mut s.journal.tail_cache_bytes, size(v)),
     },
     Key {
         name: "journal.async_interval",
         default: "100ms",
         doc: "With async durability: the longest that written data stays unsynced.",
-        set: |s, v| Ok(s.journal.async_interval = duration(v)?),
+        set: |s, v| put(&mut s.journal.async_interval, duration(v)),
     },
     Key {
         name: "journal.direct_io",
         default: "true",
         doc: "Write past the page cache where the filesystem can. Turn off if the disk is slower that way.",
-        set: |s, v| Ok(s.direct_io = boolean(v)?),
+        set: |s, v| put(&mut s.direct_io, boolean(v)),
     },
     Key {
         name: "topics.check_records",
         default: "when-needed",
         doc: "always: expand and check compressed records when they arrive, which costs processor time. when-needed: \
               only where the topic's configuration depends on them.",
-        set: |s, v| Ok(s.broker.record_check = record_check(v)?),
+        set: |s, v| put(&mut s.broker.record_check, record_check(v)),
     },
     Key {
         name: "topics.retention_interval",
         default: "5s",
         doc: "How often old records are looked for (log.retention.check.interval.ms).",
-        set: |s, v| Ok(s.broker.retention_interval = duration(v)?),
+        set: |s, v| put(&mut s.broker.retention_interval, duration(v)),
     },
     Key {
         name: "topics.compaction_interval",
         default: "5s",
         doc: "How often compacted topics are looked at.",
-        set: |s, v| Ok(s.broker.compaction_interval = duration(v)?),
+        set: |s, v| put(&mut s.broker.compaction_interval, duration(v)),
     },
     Key {
         name: "groups.initial_rebalance_delay",
         default: "100ms",
         doc: "How long the first members of a group wait for others (group.initial.rebalance.delay.ms).",
-        set: |s, v| Ok(s.broker.groups.initial_rebalance_delay = duration(v)?),
+        set: |s, v| put(&mut s.broker.groups.initial_rebalance_delay, duration(v)),
     },
     Key {
         name: "groups.offsets_retention",
         default: "7d",
         doc: "How long the offsets of a group without members are kept (offsets.retention.minutes).",
-        set: |s, v| Ok(s.broker.groups.offsets_retention = duration(v)?),
+        set: |s, v| put(&mut s.broker.groups.offsets_retention, duration(v)),
     },
     Key {
         name: "log.filter",
@@ -243,7 +243,7 @@ pub(crate) const KEYS: &[Key] = &[
         name: "log.format",
         default: "text",
         doc: "text for people, json for programs. Log lines go to standard error.",
-        set: |s, v| Ok(s.log_format = log_format(v)?),
+        set: |s, v| put(&mut s.log_format, log_format(v)),
     },
     Key {
         name: "otlp.endpoint",
@@ -372,6 +372,11 @@ pub(crate) fn print_default() -> String {
     text
 }
 
+fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
+    *place = value?;
+    Ok(())
+}
+
 fn durability(value: &str) -> Result<Durability, String> {
     match value {
         "sync" => Ok(Durability::Sync),
@@ -412,8 +417,11 @@ fn duration(value: &str) -> Result<Duration, String> {
     parse_duration(value)
 }
 
-fn advertised(value: &str) -> Result<annals_kafka::Address, String> {
-    value.parse().map_err(|error: annals_kafka::AddressError| error.to_string())
+fn advertised(value: &str) -> Result<Option<annals_kafka::Address>, String> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    value.parse().map(Some).map_err(|error: annals_kafka::AddressError| error.to_string())
 }
 
 fn address(value: &str) -> Result<SocketAddr, String> {
