@@ -35,7 +35,6 @@ pub(crate) struct Settings {
     pub(crate) allow_remote: bool,
     pub(crate) log_filter: String,
     pub(crate) log_format: LogFormat,
-    pub(crate) otlp_endpoint: Option<String>,
     topic_defaults: BTreeMap<String, String>,
 }
 
@@ -67,7 +66,6 @@ impl Default for Settings {
             allow_remote: false,
             log_filter: "info".to_owned(),
             log_format: LogFormat::Text,
-            otlp_endpoint: None,
             topic_defaults: BTreeMap::new(),
         }
     }
@@ -244,16 +242,6 @@ pub(crate) const KEYS: &[Key] = &[
         default: "text",
         doc: "text for people, json for programs. Log lines go to standard error.",
         set: |s, v| put(&mut s.log_format, log_format(v)),
-    },
-    Key {
-        name: "otlp.endpoint",
-        default: "",
-        doc: "Where traces are sent in the OpenTelemetry protocol over HTTP, for example http://127.0.0.1:4318. Off when \
-              empty.",
-        set: |s, v| {
-            s.otlp_endpoint = (!v.is_empty()).then(|| v.to_owned());
-            Ok(())
-        },
     },
 ];
 
