@@ -6,7 +6,7 @@
 //! - A log's segments are rewritten on demand of its owner ([`crate::Journal::rewrite`]), for compaction.
 //! - Damaged segments are left alone, for whoever wants to look at them.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 
 use super::rewrite::rewrite;
@@ -137,11 +137,7 @@ fn append_again(shared: &Shared, controls: &[Control]) -> bool {
 
 /// A deletion has to be remembered only as long as some file still holds entries of the log.
 fn forget_deleted_logs(shared: &Shared) {
-    let mut gone: HashSet<LogId> = {
-        let controls = shared.controls.lock().unwrap_or_else(PoisonError::into_inner);
-        let deletions = controls.values().filter(|(control, _)| control.kind == EntryKind::Delete);
-        deletions.map(|(control, _)| control.log).collect()
-    };
+    let mut gone = deletions(shared);
     for segment in shared.index.segments() {
         if gone.is_empty() {
             return;
@@ -150,13 +146,20 @@ fn forget_deleted_logs(shared: &Shared) {
             Ok(footer) => footer.directory.iter().for_each(|row| {
                 gone.remove(&row.log);
             }),
-            // Being written, or damaged: it may hold anything.
-            Err(_) => return,
+            // It cannot be asked. Entries of a log come before its deletion, so what was deleted earlier is not here.
+            Err(_) => gone.retain(|_, place| *place < segment.name.first),
         }
     }
     let mut controls = shared.controls.lock().unwrap_or_else(PoisonError::into_inner);
-    for log in gone {
+    for log in gone.into_keys() {
         controls.remove(&log);
         shared.index.forget(log);
     }
+}
+
+/// The logs that are deleted, with the segment that records it.
+fn deletions(shared: &Shared) -> HashMap<LogId, u64> {
+    let controls = shared.controls.lock().unwrap_or_else(PoisonError::into_inner);
+    let deletions = controls.values().filter(|(control, _)| control.kind == EntryKind::Delete);
+    deletions.map(|(control, place)| (control.log, *place)).collect()
 }
