@@ -58,3 +58,13 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Kafka(options) => kafka::run(&workspace, &options),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_options_of_all_chores_fit_together() {
+        super::Chore::command().debug_assert();
+    }
+}

@@ -19,6 +19,7 @@ use crate::workspace::Workspace;
 
 /// Run all tests.
 #[derive(clap::Args)]
+#[group(id = "test-options")]
 pub(crate) struct Options {
     /// Run only the suites whose name starts with NAME; may be given more than once
     #[arg(long, value_name = "NAME")]
