@@ -260,7 +260,8 @@ fn cut(
             segment.segment.file.set_len(tail.position)?;
             segment.segment.file.sync_data()?;
         }
-        if tail.bytes > 0 && nothing_follows {
+        // Where the next segment goes on, all groups of this one were durable: what is torn is the index behind them.
+        if tail.bytes > 0 && !next_follows {
             let (file, position) = (segment.segment.name.to_string(), tail.position);
             cut = Some(Cut { file, position, bytes: tail.bytes });
             drop_after(files, found, index, repair)?;

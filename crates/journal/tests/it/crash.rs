@@ -157,3 +157,21 @@ fn a_killed_process_loses_nothing_that_it_wrote() {
     let journal = start(&files.kill());
     assert_eq!(read_all(&journal, 1).len(), 50);
 }
+
+#[test]
+fn a_torn_index_does_not_take_the_next_segment_with_it() {
+    for step in 0..16 {
+        let files = FaultFiles::new();
+        let journal = start(&files);
+        append(&journal, one(1, 0, 100)).unwrap();
+        journal.roll();
+        // The power fails while the first segment is sealed and the second has a single group.
+        files.stop_after(files.operations() + step);
+        let acknowledged = 1 + u64::from(append(&journal, one(1, 1, 100)).is_ok());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        for seed in 0..50 {
+            let found = read_all(&start(&files.crash(seed)), 1).len() as u64;
+            assert!(found >= acknowledged, "step {step}, seed {seed}: {found} of {acknowledged}");
+        }
+    }
+}
