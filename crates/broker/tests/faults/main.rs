@@ -76,8 +76,9 @@ async fn live(seed: u64) -> (u64, u64) {
 /// What a power failure leaves behind is no damage.
 fn check_files(files: &FaultFiles) {
     let report = verify(files, |_, _| {}).unwrap();
-    println!("found {:?}, {:?}", report.segments, report.cut);
-    assert!(report.damage.is_empty(), "{:?}", report.damage);
+    println!("found {:?}, {:?}, {:?}", report.segments, report.cut, report.logs);
+    // An index that was being written is built again.
+    assert!(report.damage.iter().all(|damage| !damage.data_lost), "{:?}", report.damage);
 }
 
 #[tokio::test]

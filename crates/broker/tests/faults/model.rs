@@ -185,7 +185,8 @@ impl Model {
         };
         // Shown when the test fails, as are the lives.
         println!(
-            "operation {kind}: acknowledged {done}, committed {:?}",
+            "operation {kind}: acknowledged {done}, values to {}, committed {:?}",
+            self.numbers,
             self.partitions.each_ref().map(|partition| &partition.committed)
         );
         match done {

@@ -7,6 +7,10 @@
 mod admin;
 mod clients;
 mod crash;
+mod faults;
+mod full_disk;
 mod groups;
+mod hostile;
 mod records;
 mod server;
+mod wire;
