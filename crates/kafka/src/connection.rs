@@ -26,6 +26,9 @@ use crate::rope::Rope;
 /// Small responses that are ready together leave in one write of about this size.
 const WRITE_BYTES: usize = 256 * 1024;
 
+/// A client that takes nothing of an answer for this long is let go if others wait for the memory that the answer holds.
+const WANTED_STALL: Duration = Duration::from_secs(2);
+
 /// What requests are answered by: the dispatcher in the server, something small in a test.
 pub(crate) trait Handler: Send {
     /// Handles one request. Returns when the next may begin.
@@ -188,11 +191,19 @@ async fn write(
     mut out: Rope,
     stall_timeout: Duration,
 ) -> Result<(), Close> {
+    let mut stalled = Duration::ZERO;
     while out.has_remaining() {
-        let written = timeout(stall_timeout, writer.write_buf(&mut out)).await;
-        let written = written.map_err(|_| Close::SlowReader(stall_timeout))??;
-        if written == 0 {
-            return Err(Close::Io(std::io::ErrorKind::WriteZero.into()));
+        let patience = WANTED_STALL.min(stall_timeout);
+        match timeout(patience, writer.write_buf(&mut out)).await {
+            Ok(Ok(0)) => return Err(Close::Io(std::io::ErrorKind::WriteZero.into())),
+            Ok(Ok(_)) => stalled = Duration::ZERO,
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) => {
+                stalled += patience;
+                if stalled >= stall_timeout || out.is_wanted() {
+                    return Err(Close::SlowReader(stalled));
+                }
+            }
         }
     }
     Ok(writer.flush().await?)

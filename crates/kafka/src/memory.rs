@@ -4,6 +4,7 @@
 //! than a whole quota takes all of it, so it waits until it is alone, rather than for ever.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use annals_broker::{MemoryGuard, ProtocolMetrics};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -16,12 +17,31 @@ const UNIT_BYTES: usize = 1024;
 pub(crate) struct Memory {
     units: Arc<Semaphore>,
     units_max: usize,
+    /// How many wait for a share.
+    waiting: Arc<AtomicUsize>,
 }
 
 /// A share of a [`Memory`], given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Share {
     permit: Option<OwnedSemaphorePermit>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// Counts one who waits.
+struct Wait<'a>(&'a AtomicUsize);
+
+impl<'a> Wait<'a> {
+    fn begin(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What the requests of one connection may take: from its own quota, and from the one of all.
@@ -45,20 +65,25 @@ impl Memory {
     pub(crate) fn new(bytes: usize) -> Self {
         // What one acquisition can take is a 32-bit number.
         let units_max = (bytes / UNIT_BYTES).clamp(1, (u32::MAX >> 3) as usize);
-        Self { units: Arc::new(Semaphore::new(units_max)), units_max }
+        Self { units: Arc::new(Semaphore::new(units_max)), units_max, waiting: Arc::default() }
     }
 
     /// Waits for memory. First come, first served.
     pub(crate) async fn take(&self, bytes: usize) -> Share {
+        let _wait = Wait::begin(&self.waiting);
         // The semaphore is never closed; without a permit the bytes are merely not counted.
         let permit = Arc::clone(&self.units).acquire_many_owned(self.units(bytes)).await;
-        Share { permit: permit.ok() }
+        self.share(permit.ok())
     }
 
     /// Takes memory if it is there now.
     pub(crate) fn try_take(&self, bytes: usize) -> Option<Share> {
         let permit = Arc::clone(&self.units).try_acquire_many_owned(self.units(bytes)).ok()?;
-        Some(Share { permit: Some(permit) })
+        Some(self.share(Some(permit)))
+    }
+
+    fn share(&self, permit: Option<OwnedSemaphorePermit>) -> Share {
+        Share { permit, waiting: Arc::clone(&self.waiting) }
     }
 
     /// The bytes that are taken.
@@ -74,6 +99,11 @@ impl Memory {
 }
 
 impl Share {
+    /// Whether somebody waits for a share of the same memory.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
     fn merge(&mut self, other: Self) {
         match (&mut self.permit, other.permit) {
             (Some(own), Some(other)) => own.merge(other),
@@ -110,6 +140,8 @@ impl ConnectionMemory {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     #[tokio::test]
@@ -121,6 +153,19 @@ mod tests {
         drop(share);
         assert!(memory.try_take(2000).is_some());
         assert_eq!(memory.taken_bytes(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_share_is_wanted_while_somebody_waits() {
+        let memory = Memory::new(4096);
+        let share = memory.take(4096).await;
+        assert!(!share.is_wanted());
+        {
+            let mut next = Box::pin(memory.take(1024));
+            assert!(next.as_mut().now_or_never().is_none());
+            assert!(share.is_wanted());
+        }
+        assert!(!share.is_wanted(), "nobody waits any more");
     }
 
     #[tokio::test]

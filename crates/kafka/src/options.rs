@@ -37,7 +37,8 @@ pub struct Options {
     pub idle_timeout: Duration,
     /// How long a request may take to arrive, beside one second for each 256 KiB of it. Default 30 s.
     pub receive_timeout: Duration,
-    /// How long a client may refuse to take any byte of an answer. Default 60 s.
+    /// How long a client may refuse to take any byte of an answer; 2 s if others wait for the memory that the answer
+    /// takes. Default 60 s.
     pub write_stall_timeout: Duration,
     /// How long requests under way may take to end when the server stops. Default 3 s.
     pub drain_timeout: Duration,

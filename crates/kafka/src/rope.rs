@@ -40,6 +40,11 @@ impl Rope {
         self.shares.append(&mut other.shares);
     }
 
+    /// Whether somebody waits for memory that this holds.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.shares.iter().any(Share::is_wanted)
+    }
+
     /// Holds a share of memory as long as the rope is not dropped.
     pub(crate) fn hold(&mut self, share: Share) {
         self.shares.push(share);

@@ -295,7 +295,7 @@ fn those_who_never_read_take_a_bounded_share() {
     let sent = send_all(&producer(target.server.kafka(), &[]), values);
     assert!(sent.iter().all(Result::is_ok));
     let before = target.server.resident_bytes();
-    let deaf: Vec<Wire> = (0..30)
+    let deaf: Vec<Wire> = (0..12)
         .map(|_| {
             let mut wire = target.wire();
             wire.write_timeout(Duration::from_millis(200));

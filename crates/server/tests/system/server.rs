@@ -146,10 +146,10 @@ pub(crate) fn annals(args: &[&str]) -> Output {
 pub(crate) fn eventually(what: &str, within: Duration, mut holds: impl FnMut() -> bool) -> Duration {
     let watch = Watch::start();
     loop {
-        let passed = watch.passed();
         if holds() {
-            return passed;
+            return watch.passed();
         }
+        let passed = watch.passed();
         assert!(passed < within, "not within {within:?}: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
