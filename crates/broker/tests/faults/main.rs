@@ -5,7 +5,7 @@
 //! random write to the disk, and only what was synced is sure to survive. A model of a few lines knows what was
 //! acknowledged and what is open. `ANNALS_TEST_SEEDS=N` runs N seeds instead of 200.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests")]
 
 mod model;
 mod world;

@@ -132,10 +132,8 @@ impl Model {
         partition.records = partition.records.split_off(&start);
         let mut found = BTreeMap::new();
         let mut records = partition.records.clone();
-        let mut next = start;
-        for (offset, _, value) in world.read(ORDERS, number).await {
-            assert_eq!(offset, next, "offsets are dense");
-            next += 1;
+        for (expected, (offset, _, value)) in (start..).zip(world.read(ORDERS, number).await) {
+            assert_eq!(offset, expected, "offsets are dense");
             match records.remove(&offset) {
                 Some(acknowledged) => assert_eq!(value, acknowledged, "at {offset}"),
                 None => assert!(partition.open.contains(&value), "{value} at {offset} was never sent"),

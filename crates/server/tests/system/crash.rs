@@ -28,7 +28,10 @@ const PRICES: &str = "prices";
 /// The last few hundred kilobytes.
 const CLICKS: &str = "clicks";
 
-const TOPICS: [(&str, i32, &[(&str, &str)]); 4] = [
+/// Name, partitions and configuration.
+type Topic = (&'static str, i32, &'static [(&'static str, &'static str)]);
+
+const TOPICS: [Topic; 4] = [
     (ORDERS, 3, &[]),
     (BILLS, 1, &[("compression.type", "lz4")]),
     (

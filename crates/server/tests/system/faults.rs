@@ -159,7 +159,7 @@ fn read(address: &str, offsets: std::ops::Range<i64>) -> Vec<i64> {
     consumer.assign(&start).unwrap();
     let mut numbers = Vec::new();
     while numbers.len() < (offsets.end - offsets.start) as usize {
-        let message = consumer.poll(PATIENCE).expect("a record").unwrap();
+        let message = consumer.poll(PATIENCE).unwrap().unwrap();
         let value = text(message.payload());
         assert_eq!(value.split(' ').nth(1).unwrap().parse(), Ok(message.offset()));
         numbers.push(message.offset());

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::Message;
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::clients::{PATIENCE, code, config, create, fill, text};
@@ -37,7 +38,8 @@ fn member(address: &str, pairs: &[(&str, &str)]) -> BaseConsumer {
 }
 
 fn partitions(consumer: &BaseConsumer) -> BTreeSet<i32> {
-    consumer.assignment().unwrap().elements().iter().map(|element| element.partition()).collect()
+    let assignment = consumer.assignment().unwrap();
+    assignment.elements().iter().map(TopicPartitionListElem::partition).collect()
 }
 
 /// Polls all members, who commit what they read, until `done`. Counts how often each record was read and committed.

@@ -2,7 +2,7 @@
 //!
 //! `ANNALS_TEST_KILLS=N` makes the crash test kill the server that often, `ANNALS_TEST_SEED=N` repeats its moments.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests")]
 
 mod admin;
 mod clients;

@@ -17,10 +17,10 @@ fn start() -> (tempfile::TempDir, Server) {
     (directory, server)
 }
 
-/// What a user sees of a record.
-fn seen(
-    message: &OwnedMessage,
-) -> (Option<&[u8]>, Option<&[u8]>, Option<i64>, Vec<(String, Option<Vec<u8>>)>) {
+/// Key, value, time and headers: what a user sees of a record.
+type Seen<'a> = (Option<&'a [u8]>, Option<&'a [u8]>, Option<i64>, Vec<(String, Option<Vec<u8>>)>);
+
+fn seen(message: &OwnedMessage) -> Seen<'_> {
     let header = |header: Header<'_, &[u8]>| (header.key.to_owned(), header.value.map(<[u8]>::to_vec));
     let headers = message.headers().map(|headers| headers.iter().map(header).collect()).unwrap_or_default();
     (message.key(), message.payload(), message.timestamp().to_millis(), headers)
@@ -173,7 +173,7 @@ fn acks_of_all_kinds_are_answered_or_not_and_arrive() {
     let (_directory, server) = start();
     create(server.kafka(), "acks", 1, &[]);
     for acks in ["0", "1", "all"] {
-        let producer = clients::producer(server.kafka(), &[("acks", acks)]);
+        let producer = producer(server.kafka(), &[("acks", acks)]);
         for result in send_all(&producer, (0..50).map(|number| record("acks", 0, format!("{acks} {number}"))))
         {
             result.unwrap();

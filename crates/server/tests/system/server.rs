@@ -45,18 +45,18 @@ impl Server {
     /// As [`Server::start`], with settings such as `journal.segment_bytes=1MiB`.
     pub(crate) fn start_with(directory: &Path, settings: &[&str]) -> Self {
         let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
-        Self::spawn(directory.to_owned(), settings, "127.0.0.1:0".to_owned())
+        Self::spawn(directory.to_owned(), settings, "127.0.0.1:0")
     }
 
     /// As [`Server::start_with`], on a port that no client of this machine takes while the server is away.
     pub(crate) fn start_on_lasting_port(directory: &Path, settings: &[&str]) -> Self {
         let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
-        Self::spawn(directory.to_owned(), settings, lasting_port())
+        Self::spawn(directory.to_owned(), settings, &lasting_port())
     }
 
-    fn spawn(directory: PathBuf, settings: Vec<String>, kafka: String) -> Self {
+    fn spawn(directory: PathBuf, settings: Vec<String>, kafka: &str) -> Self {
         let watch = Watch::start();
-        let mut child = serve(&directory, &settings, &kafka).spawn().unwrap();
+        let mut child = serve(&directory, &settings, kafka).spawn().unwrap();
         let mut ready = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
         let ready_after = watch.passed();
@@ -73,10 +73,6 @@ impl Server {
         &self.kafka
     }
 
-    pub(crate) fn directory(&self) -> &Path {
-        &self.directory
-    }
-
     /// Ends the process as a power failure would: at once.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
@@ -86,7 +82,7 @@ impl Server {
     /// Starts it again on the same directory and port.
     pub(crate) fn restart(&mut self) {
         let (directory, settings) = (self.directory.clone(), self.settings.clone());
-        *self = Self::spawn(directory, settings, self.kafka.clone());
+        *self = Self::spawn(directory, settings, &self.kafka);
     }
 
     /// Sends SIGTERM and waits for the end. Returns how it ended and how long that took.
