@@ -31,7 +31,7 @@ pub struct Options {
     pub compaction_interval: Duration,
     /// Memory for the keys of one compaction pass. More lets a pass cover more records at once. Default 32 MiB.
     pub compaction_bytes_max: usize,
-    /// The most records that a fetch reads from disk at once, over all clients. Default 16.
+    /// The most reads from disk at the same time, over all clients. Others wait. Default 16.
     pub disk_reads_max: usize,
 }
 

@@ -132,7 +132,7 @@ pub(crate) const KEYS: &[Key] = &[
     Key {
         name: "kafka.connections_max",
         default: "10000",
-        doc: "Kafka connections at the same time. More wait until one ends.",
+        doc: "Kafka connections at the same time. More are refused.",
         set: |s, v| {
             s.kafka.connections_max = number(v)?;
             s.kafka.connections_per_ip_max = s.kafka.connections_max;
