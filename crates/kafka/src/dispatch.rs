@@ -7,11 +7,13 @@ use annals_clock::Clock;
 use bytes::Bytes;
 use futures_util::{FutureExt, TryFutureExt};
 use kafka_protocol::messages::ApiKey;
+use tracing::Instrument;
 
 use crate::apis::{self, Call, Context, Entry, Serve, api_versions, names, produce};
 use crate::close::Close;
 use crate::connection::{Handler, Reply, Request};
 use crate::header::{Head, read_head, split_body};
+use crate::trace;
 
 /// A decoded request that takes no more than this beside its frame is not counted on its own.
 const DECODED_BYTES_FREE: usize = 64 * 1024;
@@ -51,17 +53,20 @@ impl Handler for Dispatcher {
 /// Starts the answer and, for all but Produce, waits for it.
 async fn answer(context: &Context, call: Call) -> Result<Reply, Close> {
     let (name, since) = (call.api.name, context.clock.monotonic());
+    let span = trace::request(context, &call);
     match &call.api.serve {
         Serve::Answer(answer) => {
-            let answered = answer(context, call).await?;
+            let answered = answer(context, call).instrument(span.clone()).await?;
+            trace::outcome(&span, answered.error_code);
             count(&context.metrics, &context.clock, (name, since), answered.error_code);
             Ok(Reply::Now(answered.rope))
         }
         Serve::Produce => {
-            let acknowledgement = produce::start(context, call).await?;
+            let acknowledgement = produce::start(context, call).instrument(span.clone()).await?;
             let (metrics, clock) = (context.metrics.clone(), context.clock.clone());
             let counted = acknowledgement.map_ok(move |answered| {
                 let error_code = answered.as_ref().map_or(0, |answered| answered.error_code);
+                trace::outcome(&span, error_code);
                 count(&metrics, &clock, (name, since), error_code);
                 answered.map(|answered| answered.rope)
             });

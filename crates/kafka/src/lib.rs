@@ -21,7 +21,9 @@ mod options;
 mod rope;
 mod server;
 mod shape;
+mod trace;
 
 pub use dispatch::{DecodeError, decode_request};
 pub use options::{Address, AddressError, Options};
 pub use server::{BindError, Server};
+pub use trace::SPANS;

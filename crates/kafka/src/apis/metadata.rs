@@ -13,6 +13,7 @@ use kafka_protocol::messages::{ApiKey, BrokerId, MetadataRequest, MetadataRespon
 
 use crate::errors;
 use crate::shape::{Kind, Shape, array, bool, string, uuid};
+use crate::trace;
 
 use super::values::{LEADER_EPOCH, node, topic_ref, wire};
 use super::{Api, Context, operations};
@@ -38,6 +39,7 @@ impl Api for Metadata {
     type Response = MetadataResponse;
 
     async fn handle(context: &Context, version: i16, request: MetadataRequest) -> MetadataResponse {
+        trace::topics(request.topics.as_ref().map_or(0, Vec::len));
         let create_missing = request.allow_auto_topic_creation;
         let query = TopicQuery { selection: selection(&request, version), create_missing };
         let found = context.broker.topics(&context.caller, query).await;

@@ -22,6 +22,7 @@ use kafka_protocol::protocol::StrBytes;
 use crate::close::Close;
 use crate::errors;
 use crate::shape::{Kind, Shape, array, bytes, int16, int32, string, uuid};
+use crate::trace;
 
 use super::values::{message, millis, topic_ref};
 use super::{Answered, Call, Context, Entry, Serve};
@@ -47,6 +48,7 @@ pub(crate) type Acknowledgement = BoxFuture<'static, Result<Option<Answered>, Cl
 /// Decides a request. Returns when the next may be decided.
 pub(crate) async fn start(context: &Context, call: Call) -> Result<Acknowledgement, Close> {
     let request: ProduceRequest = call.decode()?;
+    trace::topics(request.topic_data.len());
     let acks = match request.acks {
         0 => Acks::None,
         1 => Acks::Leader,

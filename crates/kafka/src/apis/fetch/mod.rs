@@ -18,6 +18,7 @@ use kafka_protocol::messages::{ApiKey, FetchRequest};
 use crate::errors;
 use crate::memory::Share;
 use crate::shape::{INT32, Kind, Shape, array, int8, int32, int64, string, structure, uuid};
+use crate::trace;
 
 use super::outcome::first;
 use super::values::{NO_ERROR, check_leader_epoch, isolation, millis};
@@ -71,6 +72,7 @@ type Outcome = Result<Fetched, ResponseError>;
 fn answer(context: &Context, call: Call) -> Answer<'_> {
     Box::pin(async move {
         let request: FetchRequest = call.decode()?;
+        trace::topics(request.topics.len());
         Ok(respond(context, &call.into_answered(), request).await)
     })
 }
