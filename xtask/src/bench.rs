@@ -1,4 +1,6 @@
-//! `cargo xtask bench`: builds in release mode and measures with the load generator of the `annals` command.
+//! `cargo xtask bench`: builds the server and the harness in release mode, and runs the harness.
+//!
+//! The harness is a crate of its own (`bench/`), which finds all programs that it needs through what it is given here.
 
 use std::process::{Command, ExitCode};
 
@@ -7,18 +9,26 @@ use anyhow::{Context as _, Result};
 use crate::shell;
 use crate::workspace::Workspace;
 
-/// Measure a release build.
+/// Measure Annals beside its peers.
 #[derive(clap::Args)]
+#[command(disable_help_flag = true)]
 pub(crate) struct Options {
-    /// Passed on to `annals bench`; `--help` lists what it takes
+    /// `list`, `all` or names of scenarios, and options of the harness; `list` shows them
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
 
-/// Runs `annals bench` and ends as it ends.
+/// Builds, runs the harness, and ends as it ends.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
-    let mut command = Command::new(shell::cargo());
-    command.args(["run", "--release", "--bin", "annals", "--", "bench"]).args(&options.arguments);
-    let status = command.current_dir(&workspace.root).status().context("cannot start cargo")?;
+    let mut build = Command::new(shell::cargo());
+    build.args(["build", "--release", "--bin", "annals", "--bin", "annals-bench"]);
+    build.args(["--package", "annals-server", "--package", "annals-bench"]);
+    shell::run(build.current_dir(&workspace.root))?;
+    let programs = workspace.target.join("release");
+    let mut harness = Command::new(programs.join("annals-bench"));
+    harness.args(&options.arguments).arg("--annals").arg(programs.join("annals"));
+    harness.arg("--xtask").arg(std::env::current_exe().context("cannot find this program")?);
+    harness.arg("--target").arg(&workspace.target).arg("--root").arg(&workspace.root);
+    let status = harness.current_dir(&workspace.root).status().context("cannot start annals-bench")?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -17,6 +18,18 @@ use crate::workspace::Workspace;
 
 /// An arbitrary but valid cluster id: 16 bytes in URL-safe base 64.
 const CLUSTER_ID: &str = "YW5uYWxzLXJlZmVyZW5jZQ";
+
+/// What Kafka's start scripts give to Java, and a logger that says only what is wrong.
+const JAVA_OPTIONS: &[&str] = &[
+    "-server",
+    "-XX:+UseG1GC",
+    "-XX:MaxGCPauseMillis=20",
+    "-XX:InitiatingHeapOccupancyPercent=35",
+    "-XX:+ExplicitGCInvokesConcurrent",
+    "-XX:MaxInlineLevel=15",
+    "-Djava.awt.headless=true",
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+];
 
 /// Run a reference Apache Kafka.
 #[derive(clap::Args)]
@@ -36,24 +49,37 @@ pub(crate) struct Options {
     /// The size of the Java heap
     #[arg(long, default_value = "512m")]
     heap: String,
+    /// A line for server.properties, over what is there; may be given more than once
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    settings: Vec<String>,
+    /// Fetch the jars, print the release, and run nothing
+    #[arg(long)]
+    fetch: bool,
 }
 
-/// Runs the server in the foreground until it is stopped.
+/// Runs the server in the foreground until it is stopped. This process becomes the server, so that whoever started it
+/// can measure and signal it.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     for program in ["java", "mvn"] {
         if !shell::installed(program) {
             bail!("{program} is not installed: Apache Kafka needs a JDK (17 or later) and Maven");
         }
     }
-    refuse_taken_port(options.port)?;
     let folder = workspace.target.join("kafka");
     let jars = fetch(&folder, &options.version)?;
+    if options.fetch {
+        println!("{}", options.version);
+        return Ok(ExitCode::SUCCESS);
+    }
+    refuse_taken_port(options.port)?;
     let data = options.data_dir.clone().unwrap_or_else(|| folder.join(format!("data-{}", options.port)));
     if !options.keep && data.exists() {
         std::fs::remove_dir_all(&data)?;
     }
-    let config = write_config(&data, options.port)?;
-    format_storage(&jars, &config)?;
+    let config = write_config(&data, options.port, &options.settings)?;
+    if !data.join("logs/meta.properties").exists() {
+        format_storage(&jars, &config)?;
+    }
     serve(&jars, &config, options)
 }
 
@@ -98,9 +124,9 @@ pub(crate) fn copy_dependencies(pom: &Path, jars: &Path, properties: &[String]) 
     shell::run(&mut command)
 }
 
-fn write_config(data: &Path, port: u16) -> Result<PathBuf> {
+fn write_config(data: &Path, port: u16, settings: &[String]) -> Result<PathBuf> {
     let controller = free_port()?;
-    let text = format!(
+    let mut text = format!(
         "process.roles=broker,controller\n\
          node.id=1\n\
          controller.quorum.voters=1@127.0.0.1:{controller}\n\
@@ -119,6 +145,7 @@ fn write_config(data: &Path, port: u16) -> Result<PathBuf> {
          auto.create.topics.enable=true\n",
         data.join("logs").display()
     );
+    settings.iter().for_each(|line| text += &format!("{line}\n"));
     std::fs::create_dir_all(data)?;
     let config = data.join("server.properties");
     std::fs::write(&config, text)?;
@@ -153,13 +180,13 @@ fn serve(jars: &Path, config: &Path, options: &Options) -> Result<ExitCode> {
     );
     let mut command = java(jars, &options.heap);
     command.arg("kafka.Kafka").arg(config).stderr(File::create(&log)?).stdout(Stdio::null());
-    let status = command.status().context("cannot start java")?;
-    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Err(command.exec()).context("cannot start java")
 }
 
+/// Java with the options of Kafka's own `kafka-run-class.sh`.
 fn java(jars: &Path, heap: &str) -> Command {
     let mut command = Command::new("java");
-    command.arg(format!("-Xmx{heap}")).arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn");
+    command.args([format!("-Xmx{heap}"), format!("-Xms{heap}")]).args(JAVA_OPTIONS);
     command.arg("-cp").arg(jars.join("*"));
     command
 }
@@ -179,7 +206,9 @@ mod tests {
     #[test]
     fn the_configuration_names_the_port_and_the_data() {
         let data = tempfile::TempDir::new().unwrap();
-        let config = std::fs::read_to_string(write_config(data.path(), 4711).unwrap()).unwrap();
+        let config = write_config(data.path(), 4711, &["a.b=1".to_owned()]).unwrap();
+        let config = std::fs::read_to_string(config).unwrap();
+        assert!(config.ends_with("\na.b=1\n"));
         assert!(config.contains("advertised.listeners=PLAINTEXT://127.0.0.1:4711\n"));
         assert!(config.contains(&format!("log.dirs={}/logs\n", data.path().display())));
     }

@@ -32,7 +32,7 @@ enum Chore {
     Ci(ci::Options),
     /// Check layers, manifests, tracked text and file sizes
     Tidy(tidy::Options),
-    /// Measure: passes its arguments to `annals bench` in a release build
+    /// Measure Annals beside its peers
     Bench(bench::Options),
     /// Run a reference Apache Kafka in the foreground, to compare against
     Kafka(kafka::Options),
