@@ -1,13 +1,15 @@
 //! Opening: from a journal to a broker that answers.
 //!
-//! The catalogue's log is read and applied; each partition starts from the summary that the journal kept for it and
-//! applies the headers of the batches behind it; the groups' log is read and applied. Nothing is accepted before.
+//! The catalogue's log is read and applied. Each partition starts from the summary that the journal kept for it and
+//! applies the headers of the batches behind it; where the journal had to read those batches itself, they were followed
+//! meanwhile ([`Followed`]). The groups' log is read and applied. Nothing is accepted before.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use annals_clock::{Clock, Uuid};
-use annals_journal::{Files, Journal, LogId, OpenMode, ReadError};
+use annals_journal::{EntryHeader, Files, Journal, LogFacts, LogId, OpenMode, ReadError, Replay};
 use annals_topics::batch::BatchHeader;
 use annals_topics::catalogue::Catalogue;
 use annals_topics::partition::Partition;
@@ -18,7 +20,7 @@ use crate::groups::Groups;
 use crate::machine::HEAD_LEN;
 use crate::metrics::Metrics;
 use crate::state_log::{CATALOGUE_LOG, FIRST_TOPIC_LOG, OFFSETS_LOG, StateLog};
-use crate::table::{PartitionEntry, Table};
+use crate::table::Table;
 use crate::upkeep::compaction::Cleaning;
 use crate::{Broker, Inner, Options, State};
 
@@ -68,7 +70,9 @@ impl Broker {
         let metrics = Arc::new(Metrics::default());
         let cluster_id = identity(files.as_ref(), &clock)?;
         journal.durability = options.durability;
-        let opened = Journal::open(journal, files, clock.clone(), Arc::clone(&metrics) as _)?;
+        let mut followed = Followed { partitions: HashMap::new(), now_ms: clock.now_ms() };
+        let observer = Arc::clone(&metrics) as _;
+        let opened = Journal::open_replaying(journal, files, clock.clone(), observer, &mut followed)?;
         let state = Arc::new(State {
             catalogue: RwLock::new(Catalogue::new(options.topic_defaults.clone(), FIRST_TOPIC_LOG)),
             table: Table::default(),
@@ -77,7 +81,7 @@ impl Broker {
             clock: clock.clone(),
         });
         let catalogue_end = recover_catalogue(opened.journal(), &state)?;
-        recover_partitions(opened.journal(), &state)?;
+        recover_partitions(opened.journal(), &state, followed)?;
         let groups = Groups::new(&options.groups);
         let offsets_end = read_state_log(opened.journal(), OFFSETS_LOG, |batch| groups.recover(batch))?;
         groups.finish_loading(&clock);
@@ -159,35 +163,58 @@ fn read_state_log(journal: &Journal, log: LogId, mut apply: impl FnMut(Bytes)) -
     Ok(facts.offsets.end)
 }
 
-fn recover_partitions(journal: &Journal, state: &State) -> Result<(), ReadError> {
+fn recover_partitions(journal: &Journal, state: &State, mut followed: Followed) -> Result<(), ReadError> {
     for topic in state.table.topics() {
         for entry in &topic.partitions {
-            recover_partition(journal, state, entry)?;
+            let Some(facts) = journal.log(entry.log) else { continue };
+            let known = followed.partitions.remove(&entry.log);
+            *entry.lock() = recover_partition(journal, state, entry.log, &facts, known)?;
         }
     }
     Ok(())
 }
 
-fn recover_partition(journal: &Journal, state: &State, entry: &PartitionEntry) -> Result<(), ReadError> {
-    let Some(facts) = journal.log(entry.log) else { return Ok(()) };
-    let (mut partition, mut next) = restore(journal, entry.log, facts.offsets.start);
+fn recover_partition(
+    journal: &Journal,
+    state: &State,
+    log: LogId,
+    facts: &LogFacts,
+    known: Option<Partition>,
+) -> Result<Partition, ReadError> {
+    let mut partition = match known {
+        Some(partition) => partition,
+        None => read_partition(journal, state, log, facts)?,
+    };
+    partition.apply_trim(facts.offsets.start.cast_signed());
+    partition.advance_to(facts.offsets.end.cast_signed());
+    Ok(partition)
+}
+
+fn read_partition(
+    journal: &Journal,
+    state: &State,
+    log: LogId,
+    facts: &LogFacts,
+) -> Result<Partition, ReadError> {
+    let (mut partition, mut next) = restore(journal, log, facts.offsets.start);
     while next < facts.offsets.end {
-        let heads = journal.read_heads(entry.log, next, HEAD_LEN, READ_HEADS)?;
+        let heads = journal.read_heads(log, next, HEAD_LEN, READ_HEADS)?;
         let Some(last) = heads.last() else { break };
         next = last.header.end_offset();
         for head in &heads {
-            match BatchHeader::parse(&head.payload) {
-                Ok(header) => {
-                    partition.apply(&header, state.clock.now_ms());
-                }
-                Err(error) => tracing::error!(log = %entry.log, %error, "a stored batch cannot be read"),
-            }
+            apply_head(&mut partition, log, &head.payload, state.clock.now_ms());
         }
     }
-    partition.apply_trim(facts.offsets.start.cast_signed());
-    partition.advance_to(facts.offsets.end.cast_signed());
-    *entry.lock() = partition;
-    Ok(())
+    Ok(partition)
+}
+
+fn apply_head(partition: &mut Partition, log: LogId, head: &[u8], now_ms: i64) {
+    match BatchHeader::parse(head) {
+        Ok(header) => {
+            partition.apply(&header, now_ms);
+        }
+        Err(error) => tracing::error!(%log, %error, "a stored batch cannot be read"),
+    }
 }
 
 /// The partition as its summary has it, and the offset from which batches are still to be applied.
@@ -199,6 +226,45 @@ fn restore(journal: &Journal, log: LogId, start: u64) -> (Partition, u64) {
         }
     }
     (Partition::starting_at(start.cast_signed()), start)
+}
+
+/// The partitions whose batches the journal read while it was opened.
+struct Followed {
+    partitions: HashMap<LogId, Partition>,
+    now_ms: i64,
+}
+
+impl Replay for Followed {
+    fn head_len(&self) -> usize {
+        HEAD_LEN
+    }
+
+    fn start(&mut self, log: LogId, at: u64, summary: Option<&[u8]>) -> bool {
+        if log.0 < FIRST_TOPIC_LOG {
+            return false;
+        }
+        let partition = match summary.map(Partition::restore) {
+            None => Partition::starting_at(at.cast_signed()),
+            Some(Ok(partition)) => partition,
+            Some(Err(_)) => return false,
+        };
+        self.partitions.insert(log, partition);
+        true
+    }
+
+    fn apply(&mut self, header: &EntryHeader, head: &[u8]) {
+        if let Some(partition) = self.partitions.get_mut(&header.log) {
+            apply_head(partition, header.log, head, self.now_ms);
+        }
+    }
+
+    fn summary(&mut self, log: LogId) -> Option<Vec<u8>> {
+        self.partitions.get(&log).map(Partition::snapshot)
+    }
+
+    fn forget(&mut self, log: LogId) {
+        self.partitions.remove(&log);
+    }
 }
 
 impl State {

@@ -17,8 +17,9 @@ use crate::files::{Files, write_atomically};
 use crate::frame::FrameKind;
 use crate::id::{LogId, Sequence};
 use crate::index::row::Row;
-use crate::machine::{Machine, Observer};
+use crate::machine::{Machine, Observer, Replay};
 use crate::options::{GROUP_BYTES_MAX, Options};
+use crate::recover::follow::Follower;
 use crate::recover::{Content, Cut, Found, Recovered, Scan, missing, recover, spoiled};
 use crate::segment::Segment;
 use crate::segment::footer::Control;
@@ -92,21 +93,39 @@ impl Journal {
         clock: Clock,
         observer: Arc<dyn Observer>,
     ) -> Result<Opened, OpenError> {
+        Self::open_replaying(options, files, clock, observer, &mut ())
+    }
+
+    /// As [`Journal::open`]; `replay` sees the entries that have to be read for it.
+    ///
+    /// # Errors
+    /// As [`Journal::open`].
+    pub fn open_replaying(
+        options: Options,
+        files: Arc<dyn Files>,
+        clock: Clock,
+        observer: Arc<dyn Observer>,
+        replay: &mut dyn Replay,
+    ) -> Result<Opened, OpenError> {
         check_format(files.as_ref())?;
-        let recovered = recover(files.as_ref(), true)?;
+        let mut follower = Follower::new(replay);
+        let recovered = recover(files.as_ref(), &mut follower)?;
         let (last, next_segment) = (recovered.last, recovered.next_segment);
         let shared = Arc::new(Shared::new(options.bounded(), clock, files, observer, next_segment, last));
         let running = Arc::new(Running { shared: Arc::clone(&shared), threads: Mutex::default() });
-        Ok(Self { shared, running }.adopt(recovered))
+        Ok(Self { shared, running }.adopt(recovered, &mut follower))
     }
 
-    fn adopt(self, recovered: Recovered) -> Opened {
+    fn adopt(self, recovered: Recovered, follower: &mut Follower<'_>) -> Opened {
         if let Some(cut) = &recovered.cut {
             let (file, position, bytes) = (&cut.file, cut.position, cut.bytes);
             tracing::info!(file, position, bytes, "cut an unfinished write off the end of the journal");
         }
         for damage in recovered.damage {
             self.shared.report(damage);
+        }
+        for found in &recovered.found[recovered.followed..] {
+            follow(found, follower);
         }
         let seals =
             recovered.found.into_iter().filter_map(|found| adopt_segment(&self.shared, found)).collect();
@@ -345,6 +364,14 @@ fn read_format(files: &dyn Files) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes[..read]).into_owned())
 }
 
+/// Shows a recovered segment to the owner of its logs.
+fn follow(found: &Found, follower: &mut Follower<'_>) {
+    match &found.content {
+        Content::Sealed(footer) => follower.sealed(&found.segment, footer),
+        Content::Scanned(scan) => scan.frames.iter().for_each(|scanned| follower.frame(scanned)),
+    }
+}
+
 /// Takes a recovered segment into the index. Gives a job for those that have no footer yet.
 fn adopt_segment(shared: &Shared, found: Found) -> Option<SealJob> {
     let segment = found.segment;
@@ -367,7 +394,7 @@ fn adopt_segment(shared: &Shared, found: Found) -> Option<SealJob> {
 fn adopt_scan(shared: &Shared, segment: &Arc<Segment>, scan: Scan) -> Option<SealJob> {
     let mut logs = std::collections::BTreeSet::new();
     let mut controls = Vec::new();
-    let mut sequences = (Sequence::default(), Sequence::default());
+    let sequences = scan.sequences();
     let lost_frames = !scan.unreadable.is_empty();
     for damage in scan.unreadable {
         shared.report(damage);
@@ -379,12 +406,6 @@ fn adopt_scan(shared: &Shared, segment: &Arc<Segment>, scan: Scan) -> Option<Sea
             segment.set_damaged();
         }
         let header = &scanned.frame.header;
-        if header.kind != FrameKind::Marker {
-            sequences.1 = sequences.1.max(header.sequence);
-            if sequences.0 == Sequence::default() {
-                sequences.0 = header.sequence;
-            }
-        }
         for (entry, position) in scanned.frame.payloads() {
             if entry.kind != EntryKind::Data {
                 let control = Control { log: entry.log, kind: entry.kind, offset: entry.base_offset };

@@ -70,7 +70,7 @@ pub use files::lock::DataLock;
 pub use files::{File, Files, OpenMode, write_atomically};
 pub use id::{LogId, Sequence};
 pub use journal::{CLOSED, Disk, FORMAT, Journal, Opened, Permit, Ticket};
-pub use machine::{Idle, Keep, Machine, Observer};
+pub use machine::{Idle, Keep, Machine, Observer, Replay};
 pub use options::{GROUP_BYTES_MAX, Options};
 pub use read::{EntryRead, ExtentFacts, LogFacts, Read};
 pub use recover::Cut;

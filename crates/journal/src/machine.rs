@@ -43,6 +43,45 @@ pub enum Keep {
     Replace(Bytes),
 }
 
+/// Finds an owner's state again from entries that the opening of a journal reads anyway.
+///
+/// The segments that were being written when a process was killed, and those whose footers are lost, are read as a
+/// whole. Their entries are shown here, in order, so that the owner need not read them once more, and what it says of
+/// them goes into the footers that are written anew. A log is shown from a state that the owner knows, or not at all.
+///
+/// All methods have defaults for owners that want nothing of this; `()` is one.
+pub trait Replay {
+    /// So many first bytes of each entry are wanted; with 0 nothing is shown.
+    fn head_len(&self) -> usize {
+        0
+    }
+
+    /// `log` is shown from offset `at` on. Its state there is what `summary` says (see [`Machine::summary`]); without
+    /// one, nothing of the log is stored before. Returns whether it can be followed from there.
+    fn start(&mut self, log: LogId, at: u64, summary: Option<&[u8]>) -> bool {
+        let _ = (log, at, summary);
+        false
+    }
+
+    /// The next entry of a log that is followed. `head` is the beginning of its payload, which is not checked.
+    fn apply(&mut self, header: &EntryHeader, head: &[u8]) {
+        let _ = (header, head);
+    }
+
+    /// As [`Machine::summary`].
+    fn summary(&mut self, log: LogId) -> Option<Vec<u8>> {
+        let _ = log;
+        None
+    }
+
+    /// `log` has entries that are not shown: what was seen of it is outdated.
+    fn forget(&mut self, log: LogId) {
+        let _ = log;
+    }
+}
+
+impl Replay for () {}
+
 /// Somebody who wants to know how the journal does: for metrics and logs.
 pub trait Observer: Send + Sync {
     /// A write of `bytes` with `groups` groups was synced, which took `took`.

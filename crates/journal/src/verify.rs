@@ -10,7 +10,7 @@ use crate::error::{Damage, OpenError};
 use crate::files::Files;
 use crate::id::{LogId, Sequence};
 use crate::index::row::Row;
-use crate::recover::{Content, Cut, Found, Scan, recover, scan, spoiled};
+use crate::recover::{Content, Cut, Found, Scan, inspect, scan, spoiled};
 use crate::segment::Segment;
 use crate::segment::footer::Footer;
 
@@ -72,7 +72,7 @@ impl Report {
 /// If the files cannot be read, or are of a newer format.
 pub fn verify(files: &dyn Files, mut progress: impl FnMut(u64, u64)) -> Result<Report, OpenError> {
     crate::journal::read_format_number(files)?;
-    let recovered = recover(files, false)?;
+    let recovered = inspect(files)?;
     let mut report = Report {
         damage: recovered.damage,
         cut: recovered.cut,

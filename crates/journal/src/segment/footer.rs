@@ -118,6 +118,13 @@ pub(crate) fn encode(
     footer
 }
 
+/// Puts an encoded footer behind the frames of a file and makes both durable.
+pub(crate) fn write(file: &dyn File, data_end: u64, footer: &[u8]) -> io::Result<()> {
+    file.set_len(data_end + footer.len() as u64)?;
+    file.write_at(data_end, footer)?;
+    file.sync_data()
+}
+
 fn encode_log(log: &LogRows<'_>, directory: &mut Vec<u8>, rows: &mut Vec<u8>, summaries: &mut Vec<u8>) {
     let row_start = (rows.len() / Row::STORED_LEN) as u32;
     let rows_from = rows.len();

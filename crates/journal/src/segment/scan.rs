@@ -80,9 +80,21 @@ impl<'a> Scanner<'a> {
         self.tail()
     }
 
-    /// The payload of an entry, from the window if it is there.
-    pub(crate) fn payload(&mut self, position: u64, len: usize) -> io::Result<&[u8]> {
+    /// Bytes of a payload.
+    pub(crate) fn bytes(&mut self, position: u64, len: usize) -> io::Result<&[u8]> {
         self.window.slice(position, len)
+    }
+
+    /// The checksum of a payload, however long it is.
+    pub(crate) fn checksum(&mut self, mut position: u64, mut len: usize) -> io::Result<u32> {
+        let mut crc = 0;
+        while len > 0 {
+            let bytes = self.window.some(position, len)?;
+            crc = crc32c::crc32c_append(crc, bytes);
+            position += bytes.len() as u64;
+            len -= bytes.len();
+        }
+        Ok(crc)
     }
 
     /// Less than a header is left: it must be zero.
@@ -176,5 +188,12 @@ impl Window<'_> {
         }
         let from = (position - self.start) as usize;
         Ok(&self.bytes[from..from + len])
+    }
+
+    /// The first of `len` bytes, as many as the window has: at least one.
+    fn some(&mut self, position: u64, len: usize) -> io::Result<&[u8]> {
+        let end = self.start + self.bytes.len() as u64;
+        let here = if (self.start..end).contains(&position) { (end - position) as usize } else { WINDOW_LEN };
+        self.slice(position, len.min(here))
     }
 }

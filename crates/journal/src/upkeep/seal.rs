@@ -19,9 +19,7 @@ pub(crate) fn seal(shared: &Shared, job: &SealJob) {
 fn try_seal(shared: &Shared, job: &SealJob) -> io::Result<()> {
     let footer = encode_footer(shared, job);
     let file = job.segment.file.as_ref();
-    file.set_len(job.end + footer.len() as u64)?;
-    file.write_at(job.end, &footer)?;
-    file.sync_data()?;
+    footer::write(file, job.end, &footer)?;
     drop(footer);
     let footer = Footer::read(file).map_err(io::Error::other)?;
     job.segment.set_sealed();

@@ -7,5 +7,6 @@ mod crash;
 mod damage;
 mod faults;
 mod fixture;
+mod footers;
 mod rewrite;
 mod world;
