@@ -7,6 +7,7 @@
 mod bench;
 mod broker;
 mod ci;
+mod excerpt;
 mod kafka;
 mod shell;
 mod suites;

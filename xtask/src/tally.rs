@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde_json::Value;
 
+use crate::excerpt::Excerpt;
+
 /// How many tests passed, failed and were left out, and which failed.
 #[derive(Default, Debug, PartialEq, Eq)]
 pub(crate) struct Tally {
@@ -15,6 +17,8 @@ pub(crate) struct Tally {
     pub(crate) skipped: u64,
     /// One line for each failure or omission that has a name.
     pub(crate) notes: Vec<String>,
+    /// What failed tests have printed.
+    pub(crate) excerpts: Vec<Excerpt>,
 }
 
 /// The words in which a runner reports.
@@ -36,6 +40,7 @@ impl Tally {
         self.failed += other.failed;
         self.skipped += other.skipped;
         self.notes.extend(other.notes);
+        self.excerpts.extend(other.excerpts);
     }
 
     /// Counts one failure that no runner reported.

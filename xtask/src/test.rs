@@ -12,6 +12,7 @@ use annals_clock::Clock;
 use anyhow::{Context as _, Result, bail};
 
 use crate::broker::{Addresses, Broker};
+use crate::excerpt::{Collector, Excerpt};
 use crate::shell::{self, End};
 use crate::suites::{self, Role, Suite};
 use crate::tally::Tally;
@@ -51,9 +52,10 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     Ok(report(&tally))
 }
 
-/// Prints each failure and omission again, and at last `N passed, N failed`.
+/// Prints what failed tests have printed, each failure and omission again, and at last `N passed, N failed`.
 pub(crate) fn report(tally: &Tally) -> ExitCode {
     println!();
+    tally.excerpts.iter().for_each(show);
     tally.notes.iter().for_each(|note| println!("{note}"));
     println!("{tally}");
     let skip_is_failure = in_ci() && tally.skipped > 0;
@@ -61,6 +63,13 @@ pub(crate) fn report(tally: &Tally) -> ExitCode {
         eprintln!("error: CI accepts no skipped test");
     }
     if tally.failed > 0 || skip_is_failure { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Shows the end of what a failed test has printed, so that nobody has to look for it far above.
+fn show(excerpt: &Excerpt) {
+    println!("---- {} ----", excerpt.name);
+    excerpt.lines.iter().for_each(|line| println!("{line}"));
+    println!();
 }
 
 /// Runs the chosen suites one after the other.
@@ -142,11 +151,14 @@ fn run_command(
         command.env("ANNALS_KAFKA", &addresses.kafka);
         command.env("ANNALS_HTTP", addresses.http.as_deref().unwrap_or_default());
     }
+    let mut collector = Collector::new(suite.format);
     let end = shell::read_lines(&mut command, suite.limit, |line| {
+        collector.read(line);
         if let Some(line) = suite.format.read(line, tally) {
             println!("{line}");
         }
     })?;
+    tally.excerpts.extend(collector.finish());
     match end {
         End::TimedOut => bail!("still running after {:?}", suite.limit),
         End::Exited(status) if !status.success() && tally.failed == 0 => {
