@@ -52,7 +52,7 @@ pub(crate) struct Options {
     /// A line for server.properties, over what is there; may be given more than once
     #[arg(long = "set", value_name = "NAME=VALUE")]
     settings: Vec<String>,
-    /// Fetch the jars, print the release, and run nothing
+    /// Fetch the jars, name the release, and run nothing
     #[arg(long)]
     fetch: bool,
 }
@@ -68,7 +68,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     let folder = workspace.target.join("kafka");
     let jars = fetch(&folder, &options.version)?;
     if options.fetch {
-        println!("{}", options.version);
+        println!("release {}", options.version);
         return Ok(ExitCode::SUCCESS);
     }
     refuse_taken_port(options.port)?;
