@@ -275,7 +275,7 @@ impl From<SequenceError> for ProduceError {
 impl From<BatchError> for ProduceError {
     fn from(error: BatchError) -> Self {
         let reason = error.to_string();
-        let records = |index| vec![RecordError { index, reason: error.to_string() }];
+        let named = |index| RecordError { index, reason: error.to_string() };
         match &error {
             BatchError::Truncated { .. }
             | BatchError::LengthTooSmall { .. }
@@ -287,8 +287,13 @@ impl From<BatchError> for ProduceError {
                 Self::BatchTooLarge { size_bytes: *size_bytes, size_bytes_max: *max_bytes }
             }
             BatchError::TimestampOutOfRange { .. } => Self::InvalidTimestamp { reason, records: Vec::new() },
-            BatchError::MalformedRecord { index, .. } | BatchError::MissingKey { index } => {
-                Self::InvalidRecords { reason, records: records(*index) }
+            BatchError::MalformedRecord { index, .. } => {
+                Self::InvalidRecords { reason, records: vec![named(*index)] }
+            }
+            // Each is named, so that a client can tell its culprits from those that only shared the batch (KIP-467).
+            BatchError::MissingKey { indexes } => {
+                let keyless = |&index: &i32| RecordError { index, reason: "it has no key".to_owned() };
+                Self::InvalidRecords { reason, records: indexes.iter().map(keyless).collect() }
             }
             BatchError::Empty
             | BatchError::TooManyBatches { .. }

@@ -252,8 +252,11 @@ fn compacted_topics_need_keys_also_inside_compressed_batches() {
         let mut builder = BatchBuilder::new(options(0, codec));
         builder.push(&NewRecord { key: Some(b""), ..NewRecord::at(NOW) }).unwrap();
         builder.push(&NewRecord::at(NOW)).unwrap();
+        builder.push(&NewRecord { key: Some(b"k"), ..NewRecord::at(NOW) }).unwrap();
+        builder.push(&NewRecord::at(NOW)).unwrap();
         let bytes = builder.build().unwrap().encode();
-        assert_eq!(accept(bytes, &rules, NOW), Err(BatchError::MissingKey { index: 1 }), "{codec}");
+        let all = BatchError::MissingKey { indexes: vec![1, 3] };
+        assert_eq!(accept(bytes, &rules, NOW), Err(all), "{codec}");
     }
 }
 

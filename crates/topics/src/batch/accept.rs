@@ -26,6 +26,9 @@ use super::{
 };
 use crate::{NO_TIMESTAMP, TimestampMs};
 
+/// How many records without a key a refusal names, at most.
+pub const MISSING_KEYS_MAX: usize = 1_000;
+
 /// What becomes of the producer's compression (`compression.type`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum CompressionPolicy {
@@ -173,19 +176,23 @@ struct Span {
 /// Walks the records: each well-formed, offsets dense, keys there if required.
 fn walk(header: &BatchHeader, body: &[u8], key_required: bool) -> Result<Span, BatchError> {
     let mut span = Span { min: TimestampMs::MAX, max: NO_TIMESTAMP };
+    let mut keyless = Vec::new();
     for (index, frame) in (0..).zip(Frames::new(body, header.record_count)) {
         let frame = frame?;
         if frame.offset_delta != index {
             return Err(BatchError::MalformedRecord { index, what: "its offset delta is not its index" });
         }
-        if key_required && frame.key.is_none() {
-            return Err(BatchError::MissingKey { index });
+        if key_required && frame.key.is_none() && keyless.len() < MISSING_KEYS_MAX {
+            keyless.push(index);
         }
         let timestamp = header.base_timestamp.wrapping_add(frame.timestamp_delta);
         if timestamp != NO_TIMESTAMP {
             span.min = span.min.min(timestamp);
             span.max = span.max.max(timestamp);
         }
+    }
+    if !keyless.is_empty() {
+        return Err(BatchError::MissingKey { indexes: keyless });
     }
     // Without any timestamp, both ends are "none".
     span.min = span.min.min(span.max);

@@ -111,11 +111,11 @@ pub enum BatchError {
         /// What is wrong with it.
         what: &'static str,
     },
-    /// A record without a key for a compacted topic.
-    #[error("record {index} has no key, but the topic is compacted (cleanup.policy=compact)")]
+    /// Records without a key for a compacted topic.
+    #[error("record {} has no key, but the topic is compacted (cleanup.policy=compact)", join(.indexes))]
     MissingKey {
-        /// Which record, from 0.
-        index: i32,
+        /// Which records, from 0: the first [`super::MISSING_KEYS_MAX`] of them.
+        indexes: Vec<i32>,
     },
     /// A producer claimed that its timestamps are the broker's.
     #[error("producers may not set the timestamp type LogAppendTime")]
@@ -159,13 +159,22 @@ impl BatchError {
         }
     }
 
-    /// Which record of the batch is at fault, where one is.
+    /// The first record of the batch that is at fault, where one is.
     pub fn record_index(&self) -> Option<i32> {
         match self {
-            Self::MalformedRecord { index, .. } | Self::MissingKey { index } => Some(*index),
+            Self::MalformedRecord { index, .. } => Some(*index),
+            Self::MissingKey { indexes } => indexes.first().copied(),
             _ => None,
         }
     }
+}
+
+/// The first few of `indexes`, for people.
+fn join(indexes: &[i32]) -> String {
+    const SHOWN_MAX: usize = 5;
+    let shown: Vec<_> = indexes.iter().take(SHOWN_MAX).map(ToString::to_string).collect();
+    let more = if indexes.len() > SHOWN_MAX { ", …" } else { "" };
+    shown.join(", ") + more
 }
 
 /// Why data could not be compressed or expanded.

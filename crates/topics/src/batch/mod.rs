@@ -32,7 +32,7 @@ pub(crate) mod varint;
 
 use bytes::Bytes;
 
-pub use accept::{AcceptRules, CompressionPolicy, RecordCheck, TimestampRules, accept};
+pub use accept::{AcceptRules, CompressionPolicy, MISSING_KEYS_MAX, RecordCheck, TimestampRules, accept};
 pub use builder::{BatchBuilder, BatchOptions, BuildError, Marker, NewRecord, Producer};
 pub use checksum::{crc_of_both, stored_crc};
 pub use compression::{Codec, Compression, ExpandLimits, compress, expand};
