@@ -9,6 +9,7 @@ use crate::failure::usage;
 use crate::interrupt::Interrupt;
 use crate::output;
 use crate::serve::config::{Settings, print_default};
+use crate::serve::otlp::Export;
 use crate::serve::{self, Addresses, logging};
 
 const EXAMPLES: &str = "\
@@ -49,6 +50,10 @@ pub(crate) struct Args {
     #[arg(long)]
     allow_remote: bool,
 
+    /// OpenTelemetry collector that gets traces, such as http://127.0.0.1:4318 [default: none]
+    #[arg(long, value_name = "URL")]
+    otlp_endpoint: Option<String>,
+
     /// Settings file (TOML)
     #[arg(long, value_name = "FILE", env = "ANNALS_CONFIG")]
     config: Option<PathBuf>,
@@ -67,13 +72,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return output::line(print_default());
     }
     let settings = Settings::load(args.config.as_deref(), std::env::vars(), &args.pairs()?)?;
-    logging::init(&settings)?;
+    let traces = logging::init(&settings)?;
     let (stop, stopped) = watch::channel(false);
     let interrupt = Interrupt::listen_with(move || {
         // The receiver is gone only when the server has ended already.
         let _ = stop.send(true);
     })?;
     let served = serve::serve(settings, stopped, announce);
+    traces.inspect(Export::finish);
     drop(interrupt);
     served
 }
@@ -97,6 +103,7 @@ impl Args {
             ("http.addr", self.http_addr.clone()),
             ("durability", self.durability.clone()),
             ("auto_create_topics", self.auto_create_topics.clone()),
+            ("otlp.endpoint", self.otlp_endpoint.clone()),
             ("allow_remote", self.allow_remote.then(|| "true".to_owned())),
         ];
         pairs.extend(flags.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));

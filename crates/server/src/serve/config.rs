@@ -35,6 +35,7 @@ pub(crate) struct Settings {
     pub(crate) allow_remote: bool,
     pub(crate) log_filter: String,
     pub(crate) log_format: LogFormat,
+    pub(crate) otlp: Otlp,
     topic_defaults: BTreeMap<String, String>,
 }
 
@@ -45,6 +46,23 @@ pub(crate) enum LogFormat {
     Text,
     /// One JSON object a line, for programs.
     Json,
+}
+
+/// Spans of requests for an OpenTelemetry collector.
+#[derive(Clone, Debug)]
+pub(crate) struct Otlp {
+    /// The collector. `None` exports nothing.
+    pub(crate) endpoint: Option<String>,
+    /// The share of the requests that get a span, from 0 to 1.
+    pub(crate) sample_ratio: f64,
+    /// What the collector knows this server as.
+    pub(crate) service_name: String,
+}
+
+impl Default for Otlp {
+    fn default() -> Self {
+        Self { endpoint: None, sample_ratio: 0.01, service_name: "annals".to_owned() }
+    }
 }
 
 impl Default for Settings {
@@ -66,6 +84,7 @@ impl Default for Settings {
             allow_remote: false,
             log_filter: "info".to_owned(),
             log_format: LogFormat::Text,
+            otlp: Otlp::default(),
             topic_defaults: BTreeMap::new(),
         }
     }
@@ -243,7 +262,33 @@ pub(crate) const KEYS: &[Key] = &[
         doc: "text for people, json for programs. Log lines go to standard error.",
         set: |s, v| put(&mut s.log_format, log_format(v)),
     },
+    Key {
+        name: "otlp.endpoint",
+        default: "",
+        doc: "http://HOST:4318 of an OpenTelemetry collector that gets a span for a share of the requests, over HTTP with \
+              protobuf. Empty exports nothing and costs nothing. OTEL_EXPORTER_OTLP_ENDPOINT sets it too.",
+        set: |s, v| put(&mut s.otlp.endpoint, endpoint(v)),
+    },
+    Key {
+        name: "otlp.sample_ratio",
+        default: "0.01",
+        doc: "The share of the requests that are exported, from 0 to 1. More show rare ones, for processor time.",
+        set: |s, v| put(&mut s.otlp.sample_ratio, ratio(v)),
+    },
+    Key {
+        name: "otlp.service_name",
+        default: "annals",
+        doc: "What the collector knows this server as (service.name). OTEL_SERVICE_NAME sets it too.",
+        set: |s, v| {
+            s.otlp.service_name = v.to_owned();
+            Ok(())
+        },
+    },
 ];
+
+/// Settings that OpenTelemetry has names of its own for. The server's own names win.
+const OTEL_VARIABLES: &[(&str, &str)] =
+    &[("OTEL_EXPORTER_OTLP_ENDPOINT", "otlp.endpoint"), ("OTEL_SERVICE_NAME", "otlp.service_name")];
 
 const TOPIC_DEFAULTS: &str = "topic_defaults.";
 
@@ -281,8 +326,10 @@ impl Settings {
     fn read_environment(&mut self, environment: impl Iterator<Item = (String, String)>) -> Result<()> {
         let variables: BTreeMap<String, String> = environment.collect();
         for key in KEYS {
-            let name = variable(key.name);
-            if let Some(value) = variables.get(&name) {
+            let standard = OTEL_VARIABLES.iter().filter(|(_, name)| *name == key.name);
+            let names =
+                std::iter::once(variable(key.name)).chain(standard.map(|(name, _)| (*name).to_owned()));
+            if let Some((name, value)) = names.filter_map(|name| variables.get_key_value(&name)).next() {
                 self.set(key.name, value).map_err(|error| usage(format!("{name}: {error}")))?;
             }
         }
@@ -412,6 +459,19 @@ fn advertised(value: &str) -> Result<Option<annals_kafka::Address>, String> {
     value.parse().map(Some).map_err(|error: annals_kafka::AddressError| error.to_string())
 }
 
+fn ratio(value: &str) -> Result<f64, String> {
+    let share = value.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "a number from 0 to 1 is expected".to_owned())
+}
+
+fn endpoint(value: &str) -> Result<Option<String>, String> {
+    match value {
+        "" => Ok(None),
+        _ if value.starts_with("http://") => Ok(Some(value.to_owned())),
+        _ => Err("write http://HOST:PORT; the way to the collector is not encrypted".to_owned()),
+    }
+}
+
 fn address(value: &str) -> Result<SocketAddr, String> {
     use std::net::ToSocketAddrs;
     let mut found = value.to_socket_addrs().map_err(|error| format!("not HOST:PORT: {error}"))?;
@@ -441,6 +501,23 @@ mod tests {
         assert_eq!(settings.broker.durability, Durability::Async);
         assert_eq!((settings.kafka.address.port(), settings.http.address.port()), (2, 3));
         assert_eq!(settings.broker.topic_defaults.get("retention.ms"), Some("5"));
+    }
+
+    #[test]
+    fn opentelemetrys_own_variables_count_less_than_ours_and_more_than_the_file() {
+        let file = "[otlp]\nendpoint = \"http://file:4318\"";
+        let standard =
+            [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://standard:4318"), ("OTEL_SERVICE_NAME", "shop")];
+        let otlp = load(file, &standard, &[]).unwrap().otlp;
+        assert_eq!(
+            (otlp.endpoint.as_deref(), otlp.service_name.as_str()),
+            (Some("http://standard:4318"), "shop")
+        );
+        let ours = [standard[0], standard[1], ("ANNALS_OTLP_ENDPOINT", "")];
+        assert_eq!(load(file, &ours, &[]).unwrap().otlp.endpoint, None);
+        let error = |name, value| load("", &[], &[(name, value)]).unwrap_err().to_string();
+        assert!(error("otlp.endpoint", "https://collector").contains("not encrypted"));
+        assert!(error("otlp.sample_ratio", "1.5").contains("from 0 to 1"));
     }
 
     #[test]

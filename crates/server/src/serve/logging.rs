@@ -1,26 +1,29 @@
-//! Log lines of the server, on standard error, as text or JSON.
+//! Log lines of the server, on standard error, as text or JSON; and spans for a collector, if one is named.
 
 use std::io::IsTerminal;
 
 use anyhow::{Context, Result};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use super::config::{LogFormat, Settings};
+use super::otlp::{self, Export};
 
-/// Starts logging as the settings say. `ANNALS_LOG` wins over `log.filter`.
-pub(crate) fn init(settings: &Settings) -> Result<()> {
+/// Starts logging as the settings say. `ANNALS_LOG` wins over `log.filter`. Returns the export of spans, to be finished
+/// at the end.
+pub(crate) fn init(settings: &Settings) -> Result<Option<Export>> {
     let wanted = std::env::var("ANNALS_LOG").unwrap_or_else(|_| settings.log_filter.clone());
     let filter =
         EnvFilter::try_new(&wanted).with_context(|| format!("log.filter \"{wanted}\" is not a filter"))?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(is_coloured())
-        .with_writer(std::io::stderr);
-    let started = match settings.log_format {
-        LogFormat::Text => tracing::subscriber::set_global_default(builder.finish()),
-        LogFormat::Json => tracing::subscriber::set_global_default(builder.json().finish()),
+    let (export, spans) = otlp::start(&settings.otlp)?.unzip();
+    let lines = tracing_subscriber::fmt::layer().with_ansi(is_coloured()).with_writer(std::io::stderr);
+    let lines = match settings.log_format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().boxed(),
     };
-    started.context("logging was started before")
+    let subscriber = Registry::default().with(spans).with(lines.with_filter(filter));
+    tracing::subscriber::set_global_default(subscriber).context("logging was started before")?;
+    Ok(export)
 }
 
 /// Colours are for terminals, and not for those who set `NO_COLOR`.

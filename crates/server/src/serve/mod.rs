@@ -6,6 +6,8 @@
 
 pub(crate) mod config;
 pub(crate) mod logging;
+#[cfg_attr(not(feature = "otlp"), path = "otlp_absent.rs")]
+pub(crate) mod otlp;
 mod status;
 
 use std::net::SocketAddr;

@@ -13,4 +13,6 @@ mod groups;
 mod hostile;
 mod records;
 mod server;
+#[cfg(feature = "otlp")]
+mod traces;
 mod wire;

@@ -54,9 +54,26 @@ impl Server {
         Self::spawn(directory.to_owned(), settings, &lasting_port())
     }
 
+    /// As [`Server::start_with`], with more environment and with its log lines in a file.
+    pub(crate) fn start_logging(
+        directory: &Path,
+        settings: &[&str],
+        environment: &[(&str, &str)],
+        log: &Path,
+    ) -> Self {
+        let settings: Vec<String> = settings.iter().map(|&setting| setting.to_owned()).collect();
+        let mut command = serve(directory, &settings, "127.0.0.1:0");
+        command.envs(environment.iter().copied()).stderr(std::fs::File::create(log).unwrap());
+        Self::run(command, directory.to_owned(), settings)
+    }
+
     fn spawn(directory: PathBuf, settings: Vec<String>, kafka: &str) -> Self {
+        Self::run(serve(&directory, &settings, kafka), directory, settings)
+    }
+
+    fn run(mut command: Command, directory: PathBuf, settings: Vec<String>) -> Self {
         let watch = Watch::start();
-        let mut child = serve(&directory, &settings, kafka).spawn().unwrap();
+        let mut child = command.spawn().unwrap();
         let mut ready = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
         let ready_after = watch.passed();
