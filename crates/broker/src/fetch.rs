@@ -78,7 +78,7 @@ impl Inner {
     fn answer(&self, asked: &[Asked], partitions: Vec<Outcome>) -> FetchResult {
         for (asked, outcome) in asked.iter().zip(&partitions) {
             if let (Some((topic, _)), Ok(fetched)) = (&asked.found, outcome) {
-                self.metrics.fetched(&topic.topic.name, bytes_of(fetched));
+                self.metrics.fetched(&topic.topic.name, &fetched.records);
             }
         }
         FetchResult { partitions }

@@ -18,6 +18,7 @@ use crate::api::produce::{
     Produced, ProducerIdentity, RecordError,
 };
 use crate::api::topics::TopicRef;
+use crate::metrics::Appending;
 use crate::storage::Unavailable;
 use crate::table::PartitionEntry;
 use crate::{Broker, Inner};
@@ -32,6 +33,7 @@ pub struct ProduceTicket {
     /// Places in `results` that stand only if the journal acknowledges.
     decided: Vec<usize>,
     ticket: Option<Ticket>,
+    appending: Appending,
 }
 
 /// One partition of a request that passed its checks.
@@ -47,10 +49,13 @@ impl ProduceTicket {
     pub async fn durable(self) -> ProduceResult {
         let mut results = self.results;
         let Some(ticket) = self.ticket else { return results };
-        if let Err(error) = ticket.await {
-            let error = ProduceError::from(Unavailable::from(error));
-            for place in self.decided {
-                results[place] = Err(error.clone());
+        match ticket.await {
+            Ok(_) => self.appending.acknowledged(),
+            Err(error) => {
+                let error = ProduceError::from(Unavailable::from(error));
+                for place in self.decided {
+                    results[place] = Err(error.clone());
+                }
             }
         }
         results
@@ -80,7 +85,8 @@ impl Broker {
                 for part in &accepted {
                     results[part.place] = Err(error.clone().into());
                 }
-                return ProduceTicket { results, decided: Vec::new(), ticket: None };
+                let appending = inner.metrics.appending();
+                return ProduceTicket { results, decided: Vec::new(), ticket: None, appending };
             }
         };
         inner.decide(&accepted, permit, results, now_ms)
@@ -140,6 +146,7 @@ impl Inner {
         let mut decided = Vec::with_capacity(accepted.len());
         let mut locked: Vec<(&Accepted, MutexGuard<'_, Partition>)> = Vec::with_capacity(accepted.len());
         let mut repeated = Vec::new();
+        let mut appending = self.metrics.appending();
         for part in accepted {
             // The same partition twice in one request would lock itself out.
             if locked.last().is_some_and(|(last, _)| Arc::ptr_eq(&last.partition, &part.partition)) {
@@ -154,10 +161,9 @@ impl Inner {
         }
         for (part, partition) in &mut locked {
             let stamps = part.topic.config.timestamps.timestamp_type;
-            results[part.place] = append(part, partition, &mut group, now_ms, stamps);
+            results[part.place] = append(part, partition, (&mut group, &mut appending), now_ms, stamps);
             if results[part.place].is_ok() {
                 decided.push(part.place);
-                self.metrics.appended(&part.topic.name, &part.batches);
                 if self.durability_of(&part.topic) == Durability::Sync {
                     durability = Durability::Sync;
                 }
@@ -166,7 +172,7 @@ impl Inner {
         // Also for duplicates alone: an empty group behind the one in flight tells when that is durable.
         let ticket = (!decided.is_empty()).then(|| self.submit(permit, group.with_durability(durability)));
         drop(locked);
-        ProduceTicket { results, decided, ticket }
+        ProduceTicket { results, decided, ticket, appending }
     }
 
     fn submit(&self, permit: Permit, group: Group) -> Ticket {
@@ -209,7 +215,7 @@ impl Inner {
 fn append(
     part: &Accepted,
     partition: &mut Partition,
-    group: &mut Group,
+    (group, appending): (&mut Group, &mut Appending),
     now_ms: i64,
     stamps: TimestampType,
 ) -> Result<Produced, ProduceError> {
@@ -218,6 +224,7 @@ fn append(
     let (offsets, append_time_ms) = match partition.append(batches, now_ms, stamps)? {
         Append::Duplicate { offsets, append_time_ms } => (offsets, append_time_ms),
         Append::New { offsets, entries, append_time_ms } => {
+            part.batches.iter().for_each(|batch| appending.add(&part.topic.name, &batch.header));
             for entry in entries {
                 push(group, part, entry);
             }

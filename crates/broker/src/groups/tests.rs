@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use annals_clock::Clock;
 use annals_journal::{FaultFiles, Files};
-use annals_topics::batch::{BatchBuilder, BatchOptions, NewRecord};
+use annals_topics::batch::{BatchBuilder, BatchOptions, NewRecord, Producer};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -22,7 +22,16 @@ use crate::api::offsets::{
 };
 use crate::api::produce::{Acks, ProducePartition, ProduceRequest};
 use crate::api::topics::{CreateTopics, NewTopic, TopicRef};
-use crate::{Broker, Options};
+use crate::{Broker, Options, ProduceTicket};
+
+/// A batch of `count` records with this timestamp.
+pub(crate) fn batch(count: usize, timestamp_ms: i64, options: BatchOptions) -> Bytes {
+    let mut builder = BatchBuilder::new(options);
+    for _ in 0..count {
+        builder.push(&NewRecord { value: Some(b"value"), ..NewRecord::at(timestamp_ms) }).unwrap();
+    }
+    builder.build().unwrap().encode()
+}
 
 /// A broker that runs over files in memory.
 pub(crate) struct World {
@@ -86,16 +95,28 @@ impl World {
 
     /// Appends a batch of `count` records with this timestamp.
     pub(crate) async fn produce(&self, topic: &str, partition: i32, count: usize, timestamp_ms: i64) {
-        let mut builder = BatchBuilder::new(BatchOptions::default());
-        for _ in 0..count {
-            builder.push(&NewRecord { value: Some(b"value"), ..NewRecord::at(timestamp_ms) }).unwrap();
-        }
-        let records = builder.build().unwrap().encode();
+        let records = batch(count, timestamp_ms, BatchOptions::default());
+        self.send(topic, partition, records).await.durable().await.remove(0).unwrap();
+    }
+
+    /// Appends a batch of an idempotent producer, and does not wait until it is durable.
+    pub(crate) async fn produce_as(
+        &self,
+        producer_id: i64,
+        sequence: i32,
+        topic: &str,
+        count: usize,
+    ) -> ProduceTicket {
+        let producer = Some(Producer { id: producer_id, epoch: 0, base_sequence: sequence });
+        let records = batch(count, 1_700_000_000_000, BatchOptions { producer, ..BatchOptions::default() });
+        self.send(topic, 0, records).await
+    }
+
+    async fn send(&self, topic: &str, partition: i32, records: Bytes) -> ProduceTicket {
         let part = ProducePartition { topic: TopicRef::Name(topic.into()), partition, records };
         let request =
             ProduceRequest { acks: Acks::All, timeout: Duration::from_secs(5), partitions: vec![part] };
-        let ticket = self.broker.produce(&self.caller, request).await;
-        ticket.durable().await.remove(0).unwrap();
+        self.broker.produce(&self.caller, request).await
     }
 
     async fn join(&self, group: &str, member: &str) -> Result<Joined, JoinError> {

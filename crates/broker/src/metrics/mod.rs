@@ -35,7 +35,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use annals_topics::batch::Batch;
+use bytes::Bytes;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::Gauge;
@@ -46,9 +46,10 @@ use prometheus_client::registry::Registry;
 use crate::Inner;
 use front_end::FrontEnds;
 use journal::JournalMetrics;
-use topics::TopicMetrics;
+use topics::{TopicMetrics, Volume};
 
 pub use front_end::{ConnectionGuard, MemoryGuard, ProtocolMetrics};
+pub(crate) use topics::Appending;
 
 /// Topics that are counted by name; those beyond are counted together.
 pub(crate) const TOPICS_MAX: usize = 1000;
@@ -131,17 +132,16 @@ impl Metrics {
         self.recovery_seconds.set(took.as_secs_f64());
     }
 
-    /// Batches were decided for a topic.
-    pub(crate) fn appended(&self, topic: &Arc<str>, batches: &[Batch]) {
-        let records = batches.iter().map(|batch| u64::from(batch.header.record_count.unsigned_abs())).sum();
-        let bytes = batches.iter().map(|batch| batch.header.size_bytes() as u64).sum();
-        self.topics.count(topic, |counters| counters.append(records, bytes));
+    /// Counts the records of one request once they are acknowledged.
+    pub(crate) fn appending(&self) -> Appending {
+        Appending::new(Arc::clone(&self.topics))
     }
 
-    /// Bytes of a topic were given to a reader. Nothing counts for a topic that is only waited for.
-    pub(crate) fn fetched(&self, topic: &Arc<str>, bytes: usize) {
-        if bytes > 0 {
-            self.topics.count(topic, |counters| counters.fetch(bytes as u64));
+    /// Batches of a topic were given to a reader. Nothing counts for a topic that is only waited for.
+    pub(crate) fn fetched(&self, topic: &Arc<str>, batches: &[Bytes]) {
+        if !batches.is_empty() {
+            let volume = Volume::of_batches(batches);
+            self.topics.count(topic, |counters| counters.fetch(volume));
         }
     }
 

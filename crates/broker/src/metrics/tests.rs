@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use annals_clock::Clock;
 use annals_journal::FaultFiles;
+use annals_topics::batch::BatchOptions;
+use bytes::Bytes;
 
 use super::{Metrics, TOPICS_MAX};
-use crate::groups::tests::World;
+use crate::groups::tests::{World, batch};
 
 fn text(metrics: &Metrics) -> String {
     let mut text = String::new();
@@ -80,18 +82,55 @@ async fn topics_are_counted_until_they_are_deleted() {
     assert!(!text(metrics).contains("orders"));
 }
 
+#[tokio::test]
+async fn records_count_once_they_are_durable_and_a_duplicate_never() {
+    let files = FaultFiles::new();
+    let world = World::open(&files);
+    let metrics = world.broker.metrics();
+    world.create("orders", 1).await;
+    let appended = "annals_topic_appended_records_total{topic=\"orders\"}";
+    let first = world.produce_as(7, 0, "orders", 5).await;
+    assert_eq!(value(metrics, appended), None, "decided, and nobody knows yet whether it is on the disk");
+    first.durable().await.remove(0).unwrap();
+    assert_eq!(value(metrics, appended), Some(5.0));
+    let again = world.produce_as(7, 0, "orders", 5).await.durable().await.remove(0).unwrap();
+    assert_eq!(again.base_offset, 0, "the producer did not hear the answer and sent it again");
+    assert_eq!(value(metrics, appended), Some(5.0));
+    files.fail_syncs(true);
+    world.produce_as(7, 5, "orders", 3).await.durable().await.remove(0).unwrap_err();
+    assert_eq!(value(metrics, appended), Some(5.0));
+}
+
+#[tokio::test]
+async fn fetched_records_are_counted_however_their_batches_are_cut() {
+    let batch = |count| batch(count, 1_700_000_000_000, BatchOptions::default());
+    let (three, four) = (batch(3), batch(4));
+    let stored = [&three[..], &four[..], &batch(5)[..]].concat();
+    let metrics = Metrics::default();
+    for size in [1, 7, three.len(), three.len() + 1, three.len() + 60, stored.len()] {
+        let pieces: Vec<Bytes> = stored.chunks(size).map(Bytes::copy_from_slice).collect();
+        metrics.fetched(&format!("by-{size}").into(), &pieces);
+        let counted = |what: &str| {
+            value(&metrics, &format!("annals_topic_fetched_{what}_total{{topic=\"by-{size}\"}}"))
+        };
+        assert_eq!((counted("records"), counted("bytes")), (Some(12.0), Some(stored.len() as f64)), "{size}");
+    }
+    metrics.fetched(&"waited-for".into(), &[]);
+    assert!(!text(&metrics).contains("waited-for"));
+}
+
 #[test]
 fn topics_beyond_the_limit_are_counted_together() {
     let metrics = Metrics::default();
     for topic in 0..TOPICS_MAX + 5 {
-        metrics.fetched(&format!("topic-{topic}").into(), 10);
+        metrics.fetched(&format!("topic-{topic}").into(), &[Bytes::from_static(&[0; 10])]);
     }
-    metrics.fetched(&"topic-7".into(), 5);
+    metrics.fetched(&"topic-7".into(), &[Bytes::from_static(&[0; 5])]);
     assert_eq!(value(&metrics, "annals_topic_fetched_bytes_total{topic=\"topic-7\"}"), Some(15.0));
     assert_eq!(value(&metrics, "annals_topic_fetched_bytes_total{topic=\"~other\"}"), Some(50.0));
     assert_eq!(text(&metrics).matches("annals_topic_fetched_bytes_total{").count(), TOPICS_MAX + 1);
     metrics.topic_deleted("topic-7");
-    metrics.fetched(&"new".into(), 1);
+    metrics.fetched(&"new".into(), &[Bytes::from_static(&[0])]);
     assert_eq!(value(&metrics, "annals_topic_fetched_bytes_total{topic=\"new\"}"), Some(1.0));
 }
 
