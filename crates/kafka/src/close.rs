@@ -30,6 +30,12 @@ pub(crate) enum Close {
     /// The client does not read its responses.
     #[error("the client has not read its response for {0:?}")]
     SlowReader(Duration),
+    /// The rest of a response was given back because the client did not read it, and cannot be read again.
+    #[error("the records from offset {offset} on were deleted while the client was slow to read them")]
+    RecordsGone {
+        /// Where the rest begins.
+        offset: i64,
+    },
     /// The server is shutting down.
     #[error("the server is shutting down")]
     Shutdown,
@@ -133,7 +139,7 @@ impl Close {
         match self {
             Self::ByClient | Self::Idle(_) | Self::Shutdown | Self::WithinRequest | Self::Io(_) => None,
             Self::SlowRequest { .. } => Some("slow_request"),
-            Self::SlowReader(_) => Some("slow_reader"),
+            Self::SlowReader(_) | Self::RecordsGone { .. } => Some("slow_reader"),
             Self::Tls | Self::Http | Self::Amqp => Some("foreign_protocol"),
             Self::FrameSize { .. } => Some("frame_size"),
             Self::ShortHeader { .. } | Self::BadHeader => Some("bad_header"),

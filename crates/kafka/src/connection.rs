@@ -4,10 +4,15 @@
 //! completes the replies in order and writes them. A reply may still be on its way ([`Reply::Later`]) when the next
 //! request is read: that is how produce requests are pipelined. Everything else is over before the next begins.
 //!
+//! A client that stops reading costs others nothing. Its fetches are answered one at a time, and when somebody waits for
+//! the memory that such an answer holds, the records that the client has not taken are given back and read again once
+//! it takes more (the `records` module). Only after [`Limits::write_stall_timeout`] is it let go.
+//!
 //! Invariants: responses leave in the order of the requests. The queue is bounded, and each request in it holds its
 //! share of the memory limits. Whatever ends the connection, replies under way get [`Limits::drain_timeout`] to leave.
 
 use std::future::Future;
+use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -21,13 +26,18 @@ use tokio::time::timeout;
 use crate::close::Close;
 use crate::frame::{Frame, FrameLimits, FrameReader};
 use crate::memory::{ConnectionMemory, Held};
+use crate::records::SLICE_BYTES;
 use crate::rope::Rope;
 
 /// Small responses that are ready together leave in one write of about this size.
 const WRITE_BYTES: usize = 256 * 1024;
 
-/// A client that takes nothing of an answer for this long is let go if others wait for the memory that the answer holds.
-const WANTED_STALL: Duration = Duration::from_secs(2);
+/// A client that takes nothing for so long is waited for. Until then, its answer stays in memory.
+const STALL: Duration = Duration::from_millis(10);
+
+/// What stays in memory of an answer whose client is waited for while others wait for memory. Less than is counted, so
+/// that however many such clients there are, they leave all memory to others.
+const STALLED_BYTES: usize = 512;
 
 /// What requests are answered by: the dispatcher in the server, something small in a test.
 pub(crate) trait Handler: Send {
@@ -191,20 +201,35 @@ async fn write(
     mut out: Rope,
     stall_timeout: Duration,
 ) -> Result<(), Close> {
-    let mut stalled = Duration::ZERO;
     while out.has_remaining() {
-        let patience = WANTED_STALL.min(stall_timeout);
-        match timeout(patience, writer.write_buf(&mut out)).await {
-            Ok(Ok(0)) => return Err(Close::Io(std::io::ErrorKind::WriteZero.into())),
-            Ok(Ok(_)) => stalled = Duration::ZERO,
+        if out.lacks_records() {
+            out.load().await?;
+        }
+        match timeout(stall_timeout, write_some(writer, &mut out)).await {
+            Ok(Ok(0)) => return Err(Close::Io(io::ErrorKind::WriteZero.into())),
+            Ok(Ok(_)) => {}
             Ok(Err(error)) => return Err(error.into()),
-            Err(_) => {
-                stalled += patience;
-                if stalled >= stall_timeout || out.is_wanted() {
-                    return Err(Close::SlowReader(stalled));
-                }
-            }
+            Err(_) => return Err(Close::SlowReader(stall_timeout)),
         }
     }
     Ok(writer.flush().await?)
+}
+
+/// Writes what the client takes. Meanwhile memory that others wait for is given back: while the client reads, all but
+/// a slice; while it does not, all but a trifle.
+async fn write_some(writer: &mut (impl AsyncWrite + Unpin), out: &mut Rope) -> io::Result<usize> {
+    if out.is_wanted() && out.loaded() > SLICE_BYTES {
+        out.give_back(SLICE_BYTES);
+    }
+    if let Ok(written) = timeout(STALL, writer.write_buf(out)).await {
+        return written;
+    }
+    if out.loaded() > STALLED_BYTES {
+        let wanted = out.wanted();
+        tokio::select! {
+            written = writer.write_buf(out) => return written,
+            () = wanted => out.give_back(STALLED_BYTES),
+        }
+    }
+    writer.write_buf(out).await
 }

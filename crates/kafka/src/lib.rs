@@ -18,6 +18,7 @@ mod frame;
 mod header;
 mod memory;
 mod options;
+mod records;
 mod rope;
 mod server;
 mod shape;

@@ -1,5 +1,9 @@
 //! Memory as a quota: taken before bytes are read, given back when they are answered.
 //!
+//! Who waits for memory is served in the order of coming. Whoever holds memory without getting on (an answer whose client
+//! does not read) can ask to be told when it is wanted, and gives back what it can do without: [`Share::wanted`] tells
+//! one holder at a time, the one that has asked for longest first, until nobody waits any more.
+//!
 //! Source: the quota on memory in flight of Apache Kafka's `queued.max.request.bytes` (KIP-72). A request that is larger
 //! than a whole quota takes all of it, so it waits until it is alone, rather than for ever.
 
@@ -7,40 +11,59 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use annals_broker::{MemoryGuard, ProtocolMetrics};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// The unit of account. Also what a request costs at least, for what surrounds it.
 const UNIT_BYTES: usize = 1024;
 
 /// A number of bytes that requests share. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Memory {
+pub(crate) struct Memory(Arc<Quota>);
+
+#[derive(Debug)]
+struct Quota {
     units: Arc<Semaphore>,
     units_max: usize,
     /// How many wait for a share.
-    waiting: Arc<AtomicUsize>,
+    waiting: AtomicUsize,
+    /// Tells holders that somebody waits.
+    wanted: Notify,
 }
 
 /// A share of a [`Memory`], given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Share {
     permit: Option<OwnedSemaphorePermit>,
-    waiting: Arc<AtomicUsize>,
+    quota: Arc<Quota>,
 }
 
 /// Counts one who waits.
-struct Wait<'a>(&'a AtomicUsize);
+struct Wait<'a>(&'a Quota);
 
 impl<'a> Wait<'a> {
-    fn begin(waiting: &'a AtomicUsize) -> Self {
-        waiting.fetch_add(1, Ordering::Relaxed);
-        Self(waiting)
+    fn begin(quota: &'a Quota) -> Self {
+        quota.waiting.fetch_add(1, Ordering::SeqCst);
+        quota.wanted.notify_one();
+        Self(quota)
     }
 }
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Quota {
+    fn is_wanted(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) > 0
+    }
+
+    /// Asks the next holder, if what was given back is not enough.
+    fn ask_next(&self) {
+        if self.is_wanted() {
+            self.wanted.notify_one();
+        }
     }
 }
 
@@ -65,35 +88,44 @@ impl Memory {
     pub(crate) fn new(bytes: usize) -> Self {
         // What one acquisition can take is a 32-bit number.
         let units_max = (bytes / UNIT_BYTES).clamp(1, (u32::MAX >> 3) as usize);
-        Self { units: Arc::new(Semaphore::new(units_max)), units_max, waiting: Arc::default() }
+        let (units, wanted) = (Arc::new(Semaphore::new(units_max)), Notify::new());
+        Self(Arc::new(Quota { units, units_max, waiting: AtomicUsize::new(0), wanted }))
     }
 
     /// Waits for memory. First come, first served.
     pub(crate) async fn take(&self, bytes: usize) -> Share {
-        let _wait = Wait::begin(&self.waiting);
+        if let Some(share) = self.try_take(bytes) {
+            return share;
+        }
+        let _wait = Wait::begin(&self.0);
         // The semaphore is never closed; without a permit the bytes are merely not counted.
-        let permit = Arc::clone(&self.units).acquire_many_owned(self.units(bytes)).await;
+        let permit = Arc::clone(&self.0.units).acquire_many_owned(self.units(bytes)).await;
         self.share(permit.ok())
     }
 
-    /// Takes memory if it is there now.
+    /// Takes memory if it is there now and nobody waits for it.
     pub(crate) fn try_take(&self, bytes: usize) -> Option<Share> {
-        let permit = Arc::clone(&self.units).try_acquire_many_owned(self.units(bytes)).ok()?;
+        let permit = Arc::clone(&self.0.units).try_acquire_many_owned(self.units(bytes)).ok()?;
         Some(self.share(Some(permit)))
     }
 
+    /// Whether this much is there now.
+    pub(crate) fn has(&self, bytes: usize) -> bool {
+        !self.0.is_wanted() && self.0.units.available_permits() >= self.units(bytes) as usize
+    }
+
     fn share(&self, permit: Option<OwnedSemaphorePermit>) -> Share {
-        Share { permit, waiting: Arc::clone(&self.waiting) }
+        Share { permit, quota: Arc::clone(&self.0) }
     }
 
     /// The bytes that are taken.
     #[cfg(test)]
     pub(crate) fn taken_bytes(&self) -> usize {
-        (self.units_max - self.units.available_permits()) * UNIT_BYTES
+        (self.0.units_max - self.0.units.available_permits()) * UNIT_BYTES
     }
 
     fn units(&self, bytes: usize) -> u32 {
-        let units = bytes.div_ceil(UNIT_BYTES).clamp(1, self.units_max);
+        let units = bytes.div_ceil(UNIT_BYTES).clamp(1, self.0.units_max);
         u32::try_from(units).unwrap_or(u32::MAX >> 3)
     }
 }
@@ -101,14 +133,39 @@ impl Memory {
 impl Share {
     /// Whether somebody waits for a share of the same memory.
     pub(crate) fn is_wanted(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > 0
+        self.quota.is_wanted()
     }
 
-    fn merge(&mut self, other: Self) {
-        match (&mut self.permit, other.permit) {
+    /// Waits until somebody waits for a share of the same memory. Cancel safe.
+    pub(crate) fn wanted(&self) -> impl Future<Output = ()> + Send + use<> {
+        let quota = Arc::clone(&self.quota);
+        async move {
+            while !quota.is_wanted() {
+                quota.wanted.notified().await;
+            }
+        }
+    }
+
+    /// Gives back all but `bytes`. What is less than a unit is not counted any more.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        let Some(permit) = &mut self.permit else { return };
+        let surplus = permit.num_permits().saturating_sub(bytes / UNIT_BYTES);
+        drop(permit.split(surplus));
+        self.quota.ask_next();
+    }
+
+    pub(crate) fn merge(&mut self, mut other: Self) {
+        match (&mut self.permit, other.permit.take()) {
             (Some(own), Some(other)) => own.merge(other),
             (own, other) => *own = own.take().or(other),
         }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        drop(self.permit.take());
+        self.quota.ask_next();
     }
 }
 
@@ -153,6 +210,25 @@ mod tests {
         drop(share);
         assert!(memory.try_take(2000).is_some());
         assert_eq!(memory.taken_bytes(), 0);
+    }
+
+    #[tokio::test]
+    async fn holders_are_asked_one_after_another_until_nobody_waits() {
+        let memory = Memory::new(4096);
+        let (mut first, mut second) = (memory.take(2048).await, memory.take(2048).await);
+        assert!(first.wanted().now_or_never().is_none() && second.wanted().now_or_never().is_none());
+        let mut next = Box::pin(memory.take(3072));
+        assert!(next.as_mut().now_or_never().is_none());
+        first.wanted().await;
+        first.shrink(1500);
+        assert!(next.as_mut().now_or_never().is_none(), "one is not enough");
+        second.wanted().await;
+        second.shrink(0);
+        let next = next.await;
+        assert!(!first.is_wanted() && second.wanted().now_or_never().is_none());
+        assert_eq!(memory.taken_bytes(), 4096);
+        drop((first, next));
+        assert!(memory.has(4096));
     }
 
     #[tokio::test]

@@ -29,7 +29,8 @@ pub struct Options {
     pub memory_per_connection: usize,
     /// Memory for all requests that are not answered yet. Default 128 MiB.
     pub memory_in_all: usize,
-    /// Memory for all records that are being sent. Default 64 MiB.
+    /// Memory for all records that are being sent. While it is used up, answers are smaller, and the rest of an answer
+    /// that its client does not read is dropped and read again when it does. Default 64 MiB.
     pub answer_memory_in_all: usize,
     /// Requests of one connection that may wait for their answers. Default 128.
     pub pipeline_max: usize,
@@ -37,8 +38,7 @@ pub struct Options {
     pub idle_timeout: Duration,
     /// How long a request may take to arrive, beside one second for each 256 KiB of it. Default 30 s.
     pub receive_timeout: Duration,
-    /// How long a client may refuse to take any byte of an answer; 2 s if others wait for the memory that the answer
-    /// takes. Default 60 s.
+    /// How long a client may refuse to take any byte of an answer. Default 60 s.
     pub write_stall_timeout: Duration,
     /// How long requests under way may take to end when the server stops. Default 3 s.
     pub drain_timeout: Duration,

@@ -13,7 +13,7 @@ use annals_broker::api::{Caller, Principal};
 use annals_broker::{Broker, ProtocolMetrics};
 use annals_clock::Clock;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 
@@ -28,6 +28,10 @@ use crate::memory::{ConnectionMemory, Memory};
 
 /// How long to wait when the system has no more room for connections, for some to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Bytes that the system takes for a client beyond what it can send to it.
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+const UNSENT_BYTES_MAX: u32 = 128 * 1024;
 
 /// Why the Kafka front-end cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -181,6 +185,7 @@ impl Shared {
             options: Arc::clone(&self.options),
             sessions: Arc::clone(&self.sessions),
             answer_memory: self.answer_memory.clone(),
+            answering: Arc::new(Semaphore::new(1)),
             metrics: self.metrics.clone(),
         }
     }
@@ -203,7 +208,21 @@ fn limits(options: &Options) -> Limits {
 /// Acknowledgements are small and must not wait for more to send. Returns the address that the client reached.
 fn prepare(stream: &TcpStream) -> io::Result<SocketAddr> {
     stream.set_nodelay(true)?;
+    limit_unsent(stream)?;
     stream.local_addr()
+}
+
+/// What the system keeps for a client is memory too, megabytes for each; thousands who do not read would use up what all
+/// connections of the machine share. What is on its way to a client that reads is not limited by this.
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+fn limit_unsent(stream: &TcpStream) -> io::Result<()> {
+    socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX)
+}
+
+/// Other systems have no such limit.
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+fn limit_unsent(_: &TcpStream) -> io::Result<()> {
+    Ok(())
 }
 
 fn log_end(peer: SocketAddr, why: &Close) {

@@ -28,6 +28,7 @@ use annals_clock::Clock;
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion};
+use tokio::sync::Semaphore;
 
 use crate::close::Close;
 use crate::memory::Memory;
@@ -50,6 +51,8 @@ pub(crate) struct Context {
     pub(crate) sessions: Arc<Sessions>,
     /// Memory for records that are being sent.
     pub(crate) answer_memory: Memory,
+    /// The turn of this connection to have records sent: one answer at a time.
+    pub(crate) answering: Arc<Semaphore>,
     pub(crate) metrics: ProtocolMetrics,
 }
 

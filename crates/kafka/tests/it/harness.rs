@@ -11,7 +11,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -53,6 +53,13 @@ impl World {
 
     pub(crate) async fn client(&self) -> Client {
         Client { stream: TcpStream::connect(self.address).await.expect("connects"), next_id: 100 }
+    }
+
+    /// A client whose system takes little that it does not read.
+    pub(crate) async fn narrow_client(&self) -> Client {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(16 << 10).expect("can be set");
+        Client { stream: socket.connect(self.address).await.expect("connects"), next_id: 100 }
     }
 
     /// Asks the server to end and waits until it has.
@@ -142,6 +149,12 @@ impl Client {
     /// Whether the server closes the connection without a further answer.
     pub(crate) async fn is_closed(&mut self) -> bool {
         self.receive_frame().await.is_none()
+    }
+
+    /// Reads what comes until the end, or until nothing comes for a while.
+    pub(crate) async fn read_until_silent_for(&mut self, duration: Duration) {
+        let mut bytes = vec![0; 1 << 16];
+        while let Ok(Ok(1..)) = timeout(duration, self.stream.read(&mut bytes)).await {}
     }
 
     /// Whether nothing comes for a while.

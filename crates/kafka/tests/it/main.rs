@@ -8,3 +8,4 @@ mod harness;
 mod hostile;
 mod order;
 mod records;
+mod stalled;

@@ -27,7 +27,12 @@ fn name(text: &'static str) -> TopicName {
 
 /// One batch with a record for each value.
 pub(crate) fn batch(values: &[i32]) -> Bytes {
-    let record = |(offset, value): (i64, &i32)| Record {
+    batch_at(1_700_000_000_000, values.iter().map(|value| value.to_string().into()).collect())
+}
+
+/// One batch with a record for each value, a millisecond apart.
+pub(crate) fn batch_at(timestamp_ms: i64, values: Vec<Bytes>) -> Bytes {
+    let record = |(offset, value): (i64, Bytes)| Record {
         transactional: false,
         control: false,
         delete_horizon: false,
@@ -37,9 +42,9 @@ pub(crate) fn batch(values: &[i32]) -> Bytes {
         timestamp_type: TimestampType::Creation,
         offset,
         sequence: NO_SEQUENCE + i32::try_from(offset).expect("small"),
-        timestamp: 1_700_000_000_000 + offset,
+        timestamp: timestamp_ms + offset,
         key: None,
-        value: Some(value.to_string().into()),
+        value: Some(value),
         headers: IndexMap::new(),
     };
     let records: Vec<Record> = (0..).zip(values).map(record).collect();

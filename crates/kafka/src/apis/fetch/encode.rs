@@ -13,6 +13,7 @@ use crate::apis::{patch_size, put_head};
 use crate::rope::{Rope, RopeBuilder};
 
 use super::Outcome;
+use super::memory::Sources;
 use super::session::Wanted;
 
 /// Compact lengths and tagged fields.
@@ -29,8 +30,9 @@ pub(super) struct Head {
 }
 
 /// Encodes a framed response. Neighbours of the same topic share its entry.
-pub(super) fn response(head: &Head, partitions: &[(&Wanted, &Outcome)]) -> Rope {
-    let mut writer = Writer { version: head.version, isolation: head.isolation, out: RopeBuilder::default() };
+pub(super) fn response(head: &Head, partitions: &[(&Wanted, &Outcome)], sources: &impl Sources) -> Rope {
+    let Head { version, isolation, .. } = *head;
+    let mut writer = Writer { version, isolation, sources, out: RopeBuilder::default() };
     writer.put_body(head, partitions);
     let body = writer.out.finish();
     let mut frame = BytesMut::with_capacity(16);
@@ -42,13 +44,14 @@ pub(super) fn response(head: &Head, partitions: &[(&Wanted, &Outcome)]) -> Rope 
     rope
 }
 
-struct Writer {
+struct Writer<'a, S> {
     version: i16,
     isolation: Isolation,
+    sources: &'a S,
     out: RopeBuilder,
 }
 
-impl Writer {
+impl<S: Sources> Writer<'_, S> {
     fn put_body(&mut self, head: &Head, partitions: &[(&Wanted, &Outcome)]) {
         let buffer = self.out.buffer();
         buffer.reserve(64 * (partitions.len() + 1));
@@ -73,25 +76,27 @@ impl Writer {
         self.put_count(partitions.len());
         for (wanted, outcome) in partitions {
             match outcome {
-                Ok(fetched) => self.put_fetched(wanted.partition, fetched),
+                Ok(fetched) => self.put_fetched(wanted, fetched),
                 Err(error) => self.put_error(wanted.partition, *error),
             }
         }
         self.put_no_tags();
     }
 
-    fn put_fetched(&mut self, partition: i32, fetched: &Fetched) {
+    fn put_fetched(&mut self, wanted: &Wanted, fetched: &Fetched) {
         let Fetched { high_watermark, last_stable_offset, log_start_offset, records, aborted } = fetched;
-        self.put_offsets(partition, NO_ERROR, [*high_watermark, *last_stable_offset, *log_start_offset]);
+        self.put_offsets(
+            wanted.partition,
+            NO_ERROR,
+            [*high_watermark, *last_stable_offset, *log_start_offset],
+        );
         match self.isolation {
             Isolation::ReadUncommitted => self.put_length(None),
             Isolation::ReadCommitted => self.put_aborted(aborted),
         }
         self.put_replica();
         self.put_length(Some(records.iter().map(Bytes::len).sum()));
-        for chunk in records {
-            self.out.share(chunk.clone());
-        }
+        self.out.records(records, || self.sources.source(wanted));
         self.put_no_tags();
     }
 

@@ -2,12 +2,15 @@
 //!
 //! A client that polls often opens a session ([`session`]), so that neither side repeats what has not changed. The
 //! records of the answer are the stored bytes, shared and not copied ([`encode`]). They are counted against the
-//! memory for answers: where that is used up, what was read is dropped again and read anew when there is room.
+//! memory for answers: where that is used up, what was read is dropped again, and less is read anew when there is room
+//! ([`memory`]). A connection has one answer with records at a time.
 
 mod encode;
+mod memory;
 mod session;
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use annals_broker::api::fetch::{FetchPartition, FetchRequest as Query, FetchResult, Fetched};
@@ -16,7 +19,6 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{ApiKey, FetchRequest};
 
 use crate::errors;
-use crate::memory::Share;
 use crate::shape::{INT32, Kind, Shape, array, int8, int32, int64, string, structure, uuid};
 use crate::trace;
 
@@ -25,6 +27,7 @@ use super::values::{NO_ERROR, check_leader_epoch, isolation, millis};
 use super::{Answer, Answered, Call, Context, Entry, Serve};
 
 use encode::Head;
+use memory::{Reader, read};
 pub(crate) use session::Sessions;
 use session::{Turn, Wanted};
 
@@ -82,19 +85,24 @@ async fn respond(context: &Context, call: &Call, request: FetchRequest) -> Answe
     let limits = Limits::new(&request, context);
     let isolation = limits.isolation;
     let head = Head { version, correlation_id, error_code: NO_ERROR, session_id: 0, isolation };
+    let reader = Reader::new(context, isolation);
     let turn = match context.sessions.begin(&request, version) {
         Ok(turn) => turn,
         Err(error) => {
             let error_code = error.code();
-            return Answered { rope: encode::response(&Head { error_code, ..head }, &[]), error_code };
+            let rope = encode::response(&Head { error_code, ..head }, &[], &reader);
+            return Answered { rope, error_code };
         }
     };
+    // Taken before the records are read: a client that does not read its answers has no further ones prepared.
+    let answering = Arc::clone(&context.answering).acquire_owned().await;
     let (outcomes, share) = read(context, limits, &turn.wanted).await;
     let told = context.sessions.finish(&turn, &outcomes);
-    let mut rope =
-        encode::response(&Head { session_id: turn.session_id, ..head }, &select(&turn, &outcomes, &told));
+    let head = Head { session_id: turn.session_id, ..head };
+    let mut rope = encode::response(&head, &select(&turn, &outcomes, &told), &reader);
     if let Some(share) = share {
         rope.hold(share);
+        answering.into_iter().for_each(|turn| rope.hold_turn(turn));
     }
     let errors = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
     Answered { rope, error_code: first(errors.map(ResponseError::code)) }
@@ -113,6 +121,8 @@ struct Limits {
     min_bytes: usize,
     max_bytes: usize,
     isolation: Isolation,
+    /// Whether this was read before, and not sent.
+    again: bool,
 }
 
 impl Limits {
@@ -123,24 +133,9 @@ impl Limits {
             min_bytes: usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes),
             max_bytes,
             isolation: isolation(request.isolation_level),
+            again: false,
         }
     }
-}
-
-/// Reads, with a share of the memory for answers where records were found.
-async fn read(context: &Context, limits: Limits, wanted: &[Wanted]) -> (Vec<Outcome>, Option<Share>) {
-    let outcomes = read_once(context, limits, wanted).await;
-    let bytes = bytes_of(&outcomes);
-    if bytes == 0 {
-        return (outcomes, None);
-    }
-    if let Some(share) = context.answer_memory.try_take(bytes) {
-        return (outcomes, Some(share));
-    }
-    drop(outcomes);
-    let share = context.answer_memory.take(bytes).await;
-    let limits = Limits { max_wait: Duration::ZERO, max_bytes: bytes, ..limits };
-    (read_once(context, limits, wanted).await, Some(share))
 }
 
 async fn read_once(context: &Context, limits: Limits, wanted: &[Wanted]) -> Vec<Outcome> {
@@ -156,7 +151,10 @@ async fn read_once(context: &Context, limits: Limits, wanted: &[Wanted]) -> Vec<
         isolation: limits.isolation,
         partitions,
     };
-    let FetchResult { partitions } = context.broker.fetch(&context.caller, query).await;
+    let FetchResult { partitions } = match limits.again {
+        false => context.broker.fetch(&context.caller, query).await,
+        true => context.broker.fetch_again(&context.caller, query).await,
+    };
     let mut results = partitions.into_iter();
     let outcome = |refusal: Option<ResponseError>| match refusal {
         Some(error) => Err(error),
@@ -166,10 +164,4 @@ async fn read_once(context: &Context, limits: Limits, wanted: &[Wanted]) -> Vec<
         },
     };
     refusals.into_iter().map(outcome).collect()
-}
-
-fn bytes_of(outcomes: &[Outcome]) -> usize {
-    let records =
-        outcomes.iter().filter_map(|outcome| outcome.as_ref().ok()).flat_map(|fetched| &fetched.records);
-    records.map(bytes::Bytes::len).sum()
 }

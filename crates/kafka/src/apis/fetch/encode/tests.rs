@@ -1,10 +1,31 @@
+use std::sync::Arc;
+
 use annals_clock::Uuid;
 use bytes::Buf;
+use futures_util::future::BoxFuture;
 use kafka_protocol::messages::fetch_response::{self, FetchableTopicResponse, PartitionData};
 use kafka_protocol::messages::{ApiKey, BrokerId, FetchResponse, ProducerId, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
 use super::*;
+use crate::memory::Share;
+use crate::records::Source;
+
+/// Nothing is read again here.
+#[derive(Debug)]
+struct NoSource;
+
+impl Sources for NoSource {
+    fn source(&self, _: &Wanted) -> Arc<dyn Source> {
+        Arc::new(Self)
+    }
+}
+
+impl Source for NoSource {
+    fn read(&self, _: i64, _: usize) -> BoxFuture<'_, (Vec<Bytes>, Share)> {
+        Box::pin(std::future::pending())
+    }
+}
 
 fn wanted(topic: TopicRef, partition: i32) -> Wanted {
     Wanted { topic, partition, leader_epoch: -1, offset: 0, max_bytes: 0 }
@@ -72,7 +93,7 @@ fn assert_same(head: &Head, topics: &[(TopicRef, Vec<(i32, Outcome)>)]) {
         })
         .collect();
     let all: Vec<(&Wanted, &Outcome)> = all.iter().map(|(wanted, outcome)| (wanted, *outcome)).collect();
-    let mut ours = response(head, &all);
+    let mut ours = response(head, &all, &NoSource);
     assert_eq!(ours.copy_to_bytes(ours.remaining()), expected(head, topics), "version {}", head.version);
 }
 
