@@ -42,7 +42,7 @@ mod tests {
             assert!(!is_sampled(random, 0.0), "{random}");
             assert!(is_sampled(random, 1.0), "{random}");
         }
-        let evenly = (0..1000).map(|step| step * (u64::MAX / 1000));
-        assert_eq!(evenly.filter(|random| is_sampled(*random, 0.25)).count(), 250);
+        let evenly = (0..1024).map(|step| step << 54);
+        assert_eq!(evenly.filter(|random| is_sampled(*random, 0.25)).count(), 256);
     }
 }
