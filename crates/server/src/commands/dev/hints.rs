@@ -2,6 +2,9 @@
 
 use crate::client::DEFAULT_BOOTSTRAP;
 
+/// The Java client that the tests run with.
+const KAFKA_CLIENTS: &str = "4.4.0";
+
 /// How to reach the broker at `address` with this tool and with the usual clients.
 pub(crate) fn text(address: &str) -> String {
     let option =
@@ -23,7 +26,7 @@ Python: pip install confluent-kafka
   c.subscribe(["orders"])
   while True: (m := c.poll(1.0)) and print(m.key(), m.value())
 
-Java: org.apache.kafka:kafka-clients:4.1.0
+Java: org.apache.kafka:kafka-clients:{KAFKA_CLIENTS}
   var settings = new java.util.Properties();
   settings.put("bootstrap.servers", "{address}");
   settings.put("group.id", "mine");
@@ -38,7 +41,14 @@ Java: org.apache.kafka:kafka-clients:4.1.0
 
 #[cfg(test)]
 mod tests {
-    use super::text;
+    use super::{KAFKA_CLIENTS, text};
+
+    #[test]
+    fn the_java_client_is_the_one_that_the_tests_run_with() {
+        let project = include_str!("../../../../../tests/clients/java/pom.xml");
+        assert!(project.contains(&format!("<kafka.version>{KAFKA_CLIENTS}</kafka.version>")), "{project}");
+        assert!(text("127.0.0.1:9092").contains(&format!("kafka-clients:{KAFKA_CLIENTS}\n")));
+    }
 
     #[test]
     fn the_default_address_needs_no_option() {
