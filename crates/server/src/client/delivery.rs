@@ -11,7 +11,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 
-use super::{explain, quiet};
+use super::{ANSWER_TIMEOUT, explain, quiet};
 
 /// How long one turn of waiting lasts when the producer's queue is full or is being emptied.
 const TURN: Duration = Duration::from_millis(1);
@@ -99,6 +99,15 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) partition: Option<i32>,
     /// The headers.
     pub(crate) headers: Option<OwnedHeaders>,
+}
+
+/// Gets an idempotent producer ready. It asks for its id when it hears of the cluster, and if its connection is not up by
+/// then, only half a second later: so let it hear of the cluster once more when the connection is up.
+pub(crate) fn warm_up(producer: &BaseProducer<Deliveries>, topic: &str) {
+    for _ in 0..2 {
+        // The answer goes to the producer too. If there is none, sending will tell.
+        let _ = producer.client().fetch_metadata(Some(topic), ANSWER_TIMEOUT);
+    }
 }
 
 /// Hands a record to the producer, waiting while its queue is full.

@@ -22,6 +22,26 @@ fn lines_become_records_in_order() {
 }
 
 #[test]
+fn one_line_takes_no_time_to_get_ready() {
+    let broker = Broker::start();
+    let clock = annals_clock::Clock::system();
+    let taken = (0..5).map(|number| {
+        // A topic that the broker creates, and then one that is there.
+        let topic = broker.name(&format!("new-{number}"));
+        [(); 2].map(|()| {
+            let start = clock.monotonic();
+            broker.run_with_input(&["produce", &topic], "one\n").ok();
+            clock.monotonic() - start
+        })
+    });
+    let taken: Vec<_> = taken.collect();
+    let half_a_second = std::time::Duration::from_millis(500);
+    // Somebody else may want the processor now and then.
+    let quick = taken.iter().filter(|both| both.iter().all(|took| *took < half_a_second)).count();
+    assert!(quick >= 2, "{taken:?}");
+}
+
+#[test]
 fn keys_headers_and_tombstones() {
     let broker = Broker::start();
     let topic = broker.topic("keys", 1);

@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
 use self::input::Lines;
-use crate::client::delivery::Deliveries;
+use crate::client::delivery::{self, Deliveries};
 use crate::client::{ConnectArgs, Connection};
 use crate::failure::usage;
 use crate::interrupt::Interrupt;
@@ -128,6 +128,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     check_topic(&connection, args)?;
     let deliveries = Deliveries::default();
     let producer = connection.create(&producer_config(&connection, args), deliveries.clone())?;
+    delivery::warm_up(&producer, &args.topic);
     let (clock, envelope) = (Clock::system(), envelope.as_ref());
     send::Sender { args, envelope, producer, deliveries, clock, interrupt }.run(input)
 }
