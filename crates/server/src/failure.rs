@@ -34,6 +34,14 @@ pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
     anyhow::Error::new(Usage(message.into()))
 }
 
+/// Fails if some of several things have failed, with a line for each.
+pub(crate) fn of_some(failures: &[String]) -> anyhow::Result<()> {
+    match failures {
+        [] => Ok(()),
+        failures => anyhow::bail!("{}", failures.join("\nannals: ")),
+    }
+}
+
 /// Prints `error` on standard error, unless that is not needed, and picks the exit code.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     if is_closed_pipe(error) {

@@ -3,6 +3,7 @@
 mod bench;
 mod completion;
 mod consume;
+mod delete;
 mod dev;
 mod doctor;
 mod group;

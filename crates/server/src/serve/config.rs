@@ -412,28 +412,22 @@ fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
     Ok(())
 }
 
+/// One of two words.
+fn choice<T>(value: &str, choices: [(&str, T); 2]) -> Result<T, String> {
+    let expected = format!("write {} or {}", choices[0].0, choices[1].0);
+    choices.into_iter().find(|(word, _)| *word == value).map(|(_, meaning)| meaning).ok_or(expected)
+}
+
 fn durability(value: &str) -> Result<Durability, String> {
-    match value {
-        "sync" => Ok(Durability::Sync),
-        "async" => Ok(Durability::Async),
-        _ => Err("write sync or async".to_owned()),
-    }
+    choice(value, [("sync", Durability::Sync), ("async", Durability::Async)])
 }
 
 fn record_check(value: &str) -> Result<RecordCheck, String> {
-    match value {
-        "always" => Ok(RecordCheck::Always),
-        "when-needed" => Ok(RecordCheck::WhenNeeded),
-        _ => Err("write always or when-needed".to_owned()),
-    }
+    choice(value, [("always", RecordCheck::Always), ("when-needed", RecordCheck::WhenNeeded)])
 }
 
 fn log_format(value: &str) -> Result<LogFormat, String> {
-    match value {
-        "text" => Ok(LogFormat::Text),
-        "json" => Ok(LogFormat::Json),
-        _ => Err("write text or json".to_owned()),
-    }
+    choice(value, [("text", LogFormat::Text), ("json", LogFormat::Json)])
 }
 
 fn boolean(value: &str) -> Result<bool, String> {

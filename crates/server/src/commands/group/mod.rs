@@ -36,7 +36,7 @@ enum Command {
 /// Runs one group command.
 pub(crate) fn run(args: &Args) -> Result<()> {
     if let Command::Delete(delete) = &args.command {
-        delete::check(delete)?;
+        delete.certainty.check()?;
     }
     let connection = Connection::open(&args.connect)?;
     match &args.command {

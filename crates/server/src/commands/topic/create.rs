@@ -1,11 +1,12 @@
 //! `annals topic create`
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use rdkafka::admin::{NewTopic, TopicReplication};
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::config;
 use crate::client::{Connection, admin_options, code_text, explain, wait};
+use crate::failure;
 use crate::human::plural;
 use crate::output;
 
@@ -54,13 +55,10 @@ pub(crate) fn run(connection: &Connection, args: &Args) -> Result<()> {
             Err((name, RDKafkaErrorCode::TopicAlreadyExists)) if args.if_not_exists => {
                 output::line(format!("topic {name} exists already"))?;
             }
-            Err((name, code)) => failures.push(failure(&name, code, args)),
+            Err((name, code)) => failures.push(refusal(&name, code, args)),
         }
     }
-    if !failures.is_empty() {
-        bail!("{}", failures.join("\nannals: "));
-    }
-    Ok(())
+    failure::of_some(&failures)
 }
 
 fn new_topic<'a>(name: &'a str, args: &'a Args) -> NewTopic<'a> {
@@ -78,7 +76,7 @@ fn created(name: &str, args: &Args) -> String {
     }
 }
 
-fn failure(name: &str, code: RDKafkaErrorCode, args: &Args) -> String {
+fn refusal(name: &str, code: RDKafkaErrorCode, args: &Args) -> String {
     let reason = match code {
         RDKafkaErrorCode::InvalidConfig => {
             config::refusal(args.configs.iter().map(|(name, _)| name.as_str()))

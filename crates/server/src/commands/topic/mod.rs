@@ -39,7 +39,7 @@ enum Command {
 pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.command {
         // Checked before the connection is made: these are wrong whether or not there is a broker.
-        Command::Delete(delete) => delete::check(delete)?,
+        Command::Delete(delete) => delete.certainty.check()?,
         Command::Alter(alter) => alter::check(alter)?,
         Command::Create(_) | Command::List(_) | Command::Describe(_) => {}
     }
