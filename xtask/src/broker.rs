@@ -36,12 +36,18 @@ pub(crate) struct Addresses {
 impl Broker {
     /// Starts `binary` and waits until it is ready. Its output goes to `NAME.out` and `NAME.log` in `logs`.
     pub(crate) fn start(binary: &Path, logs: &Path, name: &str) -> Result<Self> {
+        Self::start_with(binary, logs, name, &[])
+    }
+
+    /// As [`Broker::start`], with settings of the server as `NAME=VALUE`.
+    pub(crate) fn start_with(binary: &Path, logs: &Path, name: &str, settings: &[&str]) -> Result<Self> {
         std::fs::create_dir_all(logs)?;
         let (out, log) = (logs.join(format!("{name}.out")), logs.join(format!("{name}.log")));
         let data = TempDir::with_prefix("annals-")?;
         let mut command = Command::new(binary);
         command.arg("serve").arg("--data-dir").arg(data.path());
         command.args(["--kafka-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0"]);
+        command.args(settings.iter().flat_map(|setting| ["--set", setting]));
         command.stdout(File::create(&out)?).stderr(File::create(&log)?);
         let child = command.spawn().with_context(|| format!("cannot start {}", binary.display()))?;
         let nowhere = Addresses { kafka: String::new(), http: None };

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 
 use crate::tally::Tally;
 use crate::workspace::Workspace;
-use crate::{shell, test, tidy};
+use crate::{conformance, fuzz, shell, test, tidy};
 
 /// The release of cargo-deny that is installed where there is none.
 const CARGO_DENY: &str = "0.20.2";
@@ -34,9 +34,10 @@ const STEPS: &[Step] = &[
         cargo(workspace, &["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")])
     }),
     ("licences", deny),
+    ("fuzz", fuzz::for_ci),
 ];
 
-/// Runs every step, whatever the one before it said, then the tests. The last line is that of the tests.
+/// Runs every step, whatever the one before it said, then the tests and the suites of others. The last line counts them.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     let mut timings = Vec::new();
     let mut tally = Tally::default();
@@ -52,6 +53,10 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     let tests = tests?;
     timings.push(("test", took, tests.failed == 0));
     tally.add(tests);
+    let (suites, took) = timed(|| conformance::for_ci(workspace));
+    let suites = suites?;
+    timings.push(("conformance", took, suites.failed == 0));
+    tally.add(suites);
     summarise(&timings);
     Ok(test::report(&tally))
 }
@@ -65,7 +70,7 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
 fn summarise(timings: &[(&str, Duration, bool)]) {
     println!();
     for (name, took, passed) in timings {
-        println!("{name:10} {:7.1} s  {}", took.as_secs_f64(), if *passed { "passed" } else { "failed" });
+        println!("{name:11} {:7.1} s  {}", took.as_secs_f64(), if *passed { "passed" } else { "failed" });
     }
 }
 

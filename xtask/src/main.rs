@@ -7,7 +7,9 @@
 mod bench;
 mod broker;
 mod ci;
+mod conformance;
 mod excerpt;
+mod fuzz;
 mod kafka;
 mod shell;
 mod suites;
@@ -35,6 +37,10 @@ enum Chore {
     Tidy(tidy::Options),
     /// Measure Annals beside its peers
     Bench(bench::Options),
+    /// Run test suites that other projects wrote for brokers: librdkafka's and kafka-python's
+    Conformance(conformance::Options),
+    /// Search with libFuzzer for inputs that break a promise
+    Fuzz(fuzz::Options),
     /// Run a reference Apache Kafka in the foreground, to compare against
     Kafka(kafka::Options),
 }
@@ -56,6 +62,8 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Ci(options) => ci::run(&workspace, &options),
         Chore::Tidy(options) => tidy::run(&workspace, &options),
         Chore::Bench(options) => bench::run(&workspace, &options),
+        Chore::Conformance(options) => conformance::run(&workspace, &options),
+        Chore::Fuzz(options) => fuzz::run(&workspace, &options),
         Chore::Kafka(options) => kafka::run(&workspace, &options),
     }
 }

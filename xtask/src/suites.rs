@@ -7,7 +7,7 @@
 mod go;
 mod java;
 mod kcat;
-mod python;
+pub(crate) mod python;
 mod rust;
 
 use std::process::Command;

@@ -180,14 +180,18 @@ impl Binary {
         if let Some(path) = &self.built {
             return Ok(path.clone());
         }
-        let mut command = Command::new(shell::cargo());
-        command.args(["build", "--bin", "annals"]).args(self.release.then_some("--release"));
-        shell::run(command.current_dir(&workspace.root))?;
-        let profile = if self.release { "release" } else { "debug" };
-        let path = workspace.target.join(profile).join("annals");
+        let path = build_server(workspace, self.release)?;
         self.built = Some(path.clone());
         Ok(path)
     }
+}
+
+/// Builds the server and returns its program.
+pub(crate) fn build_server(workspace: &Workspace, release: bool) -> Result<PathBuf> {
+    let mut command = Command::new(shell::cargo());
+    command.args(["build", "--bin", "annals"]).args(release.then_some("--release"));
+    shell::run(command.current_dir(&workspace.root))?;
+    Ok(workspace.target.join(if release { "release" } else { "debug" }).join("annals"))
 }
 
 /// Whether this is a run that nobody watches.

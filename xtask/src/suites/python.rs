@@ -34,14 +34,14 @@ fn prepare(workspace: &Workspace, options: &Options, suite: &Suite) -> Result<Co
 }
 
 /// The interpreter of an environment that holds exactly `requirements`; makes one if there is none.
-fn environment(folder: &Path, requirements: &Path) -> Result<PathBuf> {
+pub(crate) fn environment(folder: &Path, requirements: &Path) -> Result<PathBuf> {
     let python = folder.join("bin/python");
     let installed = folder.join("installed.txt");
     let wanted = std::fs::read(requirements)?;
     if std::fs::read(&installed).is_ok_and(|present| present == wanted) {
         return Ok(python);
     }
-    println!("installing the Python clients into {}", folder.display());
+    println!("installing Python packages into {}", folder.display());
     shell::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder))?;
     let mut pip = Command::new(&python);
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);

@@ -34,7 +34,7 @@ const LAYERS: &[Layer] = &[
 ];
 
 /// Crates on which no layer builds. Names that start with `annals-example-` or `annals-test-` are outside as well.
-const OUTSIDE: &[&str] = &["annals", "annals-bench", "xtask"];
+const OUTSIDE: &[&str] = &["annals", "annals-bench", "annals-fuzz", "xtask"];
 
 /// A crate's place: the number of its layer and its place in that layer.
 type Place = (usize, usize);
