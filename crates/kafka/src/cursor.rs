@@ -35,6 +35,10 @@ impl<'a> Cursor<'a> {
         Ok(i32::from_be_bytes(self.array()?))
     }
 
+    pub(crate) fn i64(&mut self) -> Result<i64, Truncated> {
+        Ok(i64::from_be_bytes(self.array()?))
+    }
+
     /// Up to five bytes, seven bits each, the lowest first. A number beyond 32 bits counts as cut short.
     pub(crate) fn unsigned_varint(&mut self) -> Result<u32, Truncated> {
         let mut value = 0;

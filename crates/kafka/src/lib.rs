@@ -14,6 +14,7 @@ mod connection;
 mod cursor;
 mod dispatch;
 mod errors;
+mod flexible;
 mod frame;
 mod header;
 mod memory;

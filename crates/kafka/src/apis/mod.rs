@@ -69,6 +69,20 @@ pub(crate) trait Api {
     /// What is answered.
     type Response: Encodable + HeaderVersion + Outcome + Send;
 
+    /// Decodes a body that fits the shape. An API with a version that the codec does not know does that one itself.
+    ///
+    /// # Errors
+    /// What is wrong, for people.
+    fn decode(body: Bytes, version: i16) -> Result<Self::Request, String> {
+        decode(body, version)
+    }
+
+    /// Encodes a request as a client does, for tests.
+    #[cfg(test)]
+    fn encode(request: &Self::Request, version: i16) -> Result<Bytes, String> {
+        tests::encode(request, version)
+    }
+
     /// Answers. `version` is one of [`Api::VERSIONS`]; errors are answers too.
     fn handle(
         context: &Context,
@@ -172,7 +186,13 @@ pub(crate) fn find(key: i16) -> Option<&'static Entry> {
 
 impl Entry {
     pub(crate) const fn of<A: Api>() -> Self {
-        Self::new::<A::Request>(A::KEY, A::VERSIONS, A::SHAPE, Serve::Answer(answer::<A>))
+        let mut entry = Self::new::<A::Request>(A::KEY, A::VERSIONS, A::SHAPE, Serve::Answer(answer::<A>));
+        entry.decodes = decodes_by::<A>;
+        #[cfg(test)]
+        {
+            entry.client = tests::Client::of_api::<A>();
+        }
+        entry
     }
 
     pub(crate) const fn new<T: Message>(
@@ -213,13 +233,16 @@ impl Entry {
 impl Call {
     /// Decodes the body.
     pub(crate) fn decode<T: Decodable>(&self) -> Result<T, Close> {
-        let mut body = self.body.clone();
-        let decoded = T::decode(&mut body, self.version);
-        let undecodable = |reason| Close::Undecodable { api: self.api.key, version: self.version, reason };
-        match decoded {
-            Ok(request) => Ok(request),
-            Err(error) => Err(undecodable(error.to_string())),
-        }
+        decode(self.body.clone(), self.version).map_err(|reason| self.undecodable(reason))
+    }
+
+    /// Decodes the body as this API does.
+    fn decode_by<A: Api>(&self) -> Result<A::Request, Close> {
+        A::decode(self.body.clone(), self.version).map_err(|reason| self.undecodable(reason))
+    }
+
+    fn undecodable(&self, reason: String) -> Close {
+        Close::Undecodable { api: self.api.key, version: self.version, reason }
     }
 
     /// Lets the request's bytes go: what remains is enough to answer.
@@ -244,13 +267,21 @@ impl Call {
     }
 }
 
+fn decode<T: Decodable>(mut body: Bytes, version: i16) -> Result<T, String> {
+    T::decode(&mut body, version).map_err(|error| error.to_string())
+}
+
 fn decodes<T: Decodable>(call: &Call) -> Result<(), Close> {
     call.decode::<T>().map(drop)
 }
 
+fn decodes_by<A: Api>(call: &Call) -> Result<(), Close> {
+    call.decode_by::<A>().map(drop)
+}
+
 fn answer<A: Api>(context: &Context, call: Call) -> Answer<'_> {
     Box::pin(async move {
-        let request = call.decode::<A::Request>()?;
+        let request = call.decode_by::<A>()?;
         let response = A::handle(context, call.version, request).await;
         call.encode(&response)
     })

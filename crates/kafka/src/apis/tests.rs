@@ -28,9 +28,16 @@ impl Client {
             },
         }
     }
+
+    pub(super) const fn of_api<A: Api>() -> Self {
+        Self {
+            default: |version| A::encode(&A::Request::default(), version).expect("a default request encodes"),
+            again: |body, version| A::encode(&A::decode(body, version)?, version),
+        }
+    }
 }
 
-fn encode(message: &impl Encodable, version: i16) -> Result<Bytes, String> {
+pub(super) fn encode(message: &impl Encodable, version: i16) -> Result<Bytes, String> {
     let mut buffer = BytesMut::new();
     message.encode(&mut buffer, version).map_err(|error| error.to_string())?;
     Ok(buffer.freeze())

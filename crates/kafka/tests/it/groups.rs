@@ -12,13 +12,15 @@ use kafka_protocol::messages::offset_delete_request::{
 use kafka_protocol::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
 };
+use kafka_protocol::messages::offset_fetch_response::OffsetFetchResponseGroup;
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use kafka_protocol::messages::{
     DeleteGroupsRequest, DescribeGroupsRequest, GroupId, HeartbeatRequest, JoinGroupRequest,
-    JoinGroupResponse, LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest,
-    OffsetFetchRequest, OffsetFetchResponse, SyncGroupRequest, TopicName,
+    JoinGroupResponse, LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest, OffsetCommitResponse,
+    OffsetDeleteRequest, OffsetFetchRequest, OffsetFetchResponse, SyncGroupRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
+use uuid::Uuid;
 
 use crate::harness::{Client, World};
 use crate::records::create;
@@ -173,6 +175,67 @@ fn commit(version: i16, offset: i64) -> OffsetCommitRequest {
         .with_group_id(group("simple"))
         .with_generation_id_or_member_epoch(-1)
         .with_topics(vec![known, unknown])
+}
+
+/// A request of version 10 in bytes: header with client id "test", no tagged fields, then the body.
+fn frame_of_version_10(key: u8, body: &[u8]) -> Vec<u8> {
+    let rest = [&[0, key, 0, 10, 0, 0, 0, 7, 0, 4][..], b"test\0", body].concat();
+    [&(rest.len() as u32).to_be_bytes()[..], &rest].concat()
+}
+
+/// Commits an offset for partition 0 of a topic by its id; the error code of the answer.
+async fn commit_by_id(client: &mut Client, id: Uuid, offset: i64) -> i16 {
+    let body = [
+        &b"\x07simple\xff\xff\xff\xff\x01\x00"[..], // group, no generation, no member id, no instance id
+        b"\x02",                                    // one topic
+        id.as_bytes(),
+        b"\x02\0\0\0\0", // one partition, the first
+        &offset.to_be_bytes(),
+        b"\0\0\0\0\x05note\0\0\0", // epoch, metadata, no tagged fields
+    ];
+    client.send_bytes(&frame_of_version_10(8, &body.concat())).await;
+    let response: OffsetCommitResponse = client.receive(7, 10).await;
+    assert_eq!(response.topics[0].topic_id, id);
+    response.topics[0].partitions[0].error_code
+}
+
+/// Asks for partitions 0 and 7 of topics by their ids, or for all.
+async fn offsets_by_id(client: &mut Client, ids: Option<&[Uuid]>) -> OffsetFetchResponseGroup {
+    let mut body = b"\x02\x07simple\x00\xff\xff\xff\xff".to_vec(); // one group, no member id, no epoch
+    body.push(ids.map_or(0, |ids| ids.len() as u8 + 1));
+    for id in ids.unwrap_or_default() {
+        body.extend_from_slice(id.as_bytes());
+        body.extend_from_slice(b"\x03\0\0\0\0\0\0\0\x07\0");
+    }
+    body.extend_from_slice(b"\0\0\0"); // no tagged fields, unstable offsets too
+    client.send_bytes(&frame_of_version_10(9, &body)).await;
+    let response: OffsetFetchResponse = client.receive(7, 10).await;
+    response.groups.into_iter().next().expect("one group")
+}
+
+#[tokio::test]
+async fn offsets_are_committed_and_told_by_topic_id() {
+    let world = World::start().await;
+    let mut client = world.client().await;
+    let id = create(&mut client, "t").await;
+    let unknown = Uuid::from_u128(77);
+    assert_eq!(commit_by_id(&mut client, id, 42).await, 0);
+    assert_eq!(commit_by_id(&mut client, unknown, 42).await, 100);
+    assert_eq!(commit_by_id(&mut client, Uuid::nil(), 42).await, 100);
+
+    let group = offsets_by_id(&mut client, Some(&[id, unknown])).await;
+    assert_eq!((&**group.group_id, group.error_code), ("simple", 0));
+    assert_eq!(group.topics.iter().map(|topic| topic.topic_id).collect::<Vec<_>>(), [id, unknown]);
+    let of = |topic: usize| {
+        let partitions = group.topics[topic].partitions.iter();
+        partitions.map(|at| (at.partition_index, at.committed_offset, at.error_code)).collect::<Vec<_>>()
+    };
+    assert_eq!((of(0), of(1)), (vec![(0, 42, 0), (7, -1, 0)], vec![(0, -1, 100), (7, -1, 100)]));
+
+    let all = offsets_by_id(&mut client, None).await;
+    assert_eq!((all.topics.len(), all.topics[0].topic_id, all.topics[0].partitions.len()), (1, id, 1));
+    // By name, another client sees the same.
+    assert_eq!(told(client.ask(9, &offsets(9, true)).await), [(0, 42, "note".to_owned())]);
 }
 
 fn offsets(version: i16, is_all: bool) -> OffsetFetchRequest {
