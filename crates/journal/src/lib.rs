@@ -74,4 +74,4 @@ pub use machine::{Idle, Keep, Machine, Observer, Replay};
 pub use options::{GROUP_BYTES_MAX, Options};
 pub use read::{EntryRead, ExtentFacts, LogFacts, Read};
 pub use recover::Cut;
-pub use verify::{LogReport, Report, SegmentReport, verify};
+pub use verify::{LogReport, Notice, Report, SegmentReport, verify};

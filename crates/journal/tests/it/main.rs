@@ -9,4 +9,5 @@ mod faults;
 mod fixture;
 mod footers;
 mod rewrite;
+mod torn_index;
 mod world;

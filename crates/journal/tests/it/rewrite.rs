@@ -16,7 +16,7 @@ fn segment_bytes(files: &FaultFiles) -> usize {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test that waits for a background thread")]
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
         assert!(start.elapsed() < Duration::from_secs(20), "never: {what}");

@@ -16,8 +16,8 @@ Examples:
   annals verify --data-dir /var/lib/annals
   annals verify --data-dir /var/lib/annals -o json
 
-The server must not be running. Exit code 1 if anything is damaged; a torn end, as a power failure leaves it, is no
-damage: the next start cuts it.";
+The server must not be running. Exit code 1 if anything is damaged; a torn end or an incomplete index, as a power
+failure leaves them, is no damage: the next start cuts the one and builds the other again.";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -52,6 +52,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Format::Json => output::json(&as_json(&report, args.logs))?,
         Format::Table => print(&report, args.logs)?,
     }
+    outcome(&report)
+}
+
+fn outcome(report: &Report) -> Result<()> {
     if report.damage.is_empty() { Ok(()) } else { Err(anyhow::Error::new(Reported)) }
 }
 
@@ -99,6 +103,9 @@ fn print(report: &Report, logs: bool) -> Result<()> {
             human::bytes(cut.bytes)
         ))?;
     }
+    for notice in &report.notices {
+        output::line(format!("unfinished, nothing lost: {notice}"))?;
+    }
     for damage in &report.damage {
         let what = if damage.data_lost { "LOST" } else { "damaged, nothing lost" };
         output::line(format!("{what}: {damage}"))?;
@@ -119,6 +126,14 @@ fn as_json(report: &Report, logs: bool) -> Value {
             "offsets": damage.offsets.as_ref().map(|offsets| [offsets.start, offsets.end]),
             "what": damage.what,
             "data_lost": damage.data_lost,
+        })
+    });
+    let notices = report.notices.iter().map(|notice| {
+        json!({
+            "file": notice.file,
+            "from_byte": notice.bytes.start,
+            "to_byte": notice.bytes.end,
+            "what": notice.what,
         })
     });
     let segments = report.segments.iter().map(|segment| {
@@ -144,10 +159,42 @@ fn as_json(report: &Report, logs: bool) -> Value {
     json!({
         "segments": segments.collect::<Vec<_>>(),
         "damage": damage.collect::<Vec<_>>(),
+        "notices": notices.collect::<Vec<_>>(),
         "cut": report.cut.as_ref().map(|cut| {
             json!({ "file": cut.file, "position": cut.position, "bytes": cut.bytes })
         }),
         "logs": if logs { report.logs.iter().map(log).collect() } else { Vec::new() },
         "last_sequence": report.last_sequence.0,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use annals_journal::{Damage, Notice};
+
+    use super::*;
+
+    #[test]
+    fn an_incomplete_index_is_told_and_is_no_failure() {
+        let notice =
+            Notice { file: "a.segment".into(), bytes: 10..20, what: "the index is incomplete".into() };
+        let report = Report { notices: vec![notice], ..Report::default() };
+        assert!(outcome(&report).is_ok());
+        let told = as_json(&report, false);
+        let expected = json!([{ "file": "a.segment", "from_byte": 10, "to_byte": 20, "what": "the index is incomplete" }]);
+        assert_eq!((&told["notices"], &told["damage"]), (&expected, &json!([])));
+    }
+
+    #[test]
+    fn damage_is_a_failure_even_if_nothing_is_lost() {
+        let damage = Damage {
+            file: "a.segment".into(),
+            bytes: 10..20,
+            log: None,
+            offsets: None,
+            what: "the index is damaged".into(),
+            data_lost: false,
+        };
+        assert!(outcome(&Report { damage: vec![damage], ..Report::default() }).is_err());
+    }
 }

@@ -1,6 +1,9 @@
 //! Verification: reads everything, checks everything, changes nothing.
 //!
-//! Works on a directory that no server has open, as the last process left it: a torn end is told, not cut.
+//! Works on a directory that no server has open, as the last process left it: a torn end is told, not cut. What a
+//! power failure leaves unfinished and the next start makes good is no damage; it is told apart, as a [`Notice`].
+
+mod index;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -13,6 +16,7 @@ use crate::index::row::Row;
 use crate::recover::{Content, Cut, Found, Scan, inspect, scan, spoiled};
 use crate::segment::Segment;
 use crate::segment::footer::Footer;
+use index::{Ending, ending, is_about_index};
 
 /// What a verification found.
 #[derive(Debug, Clone, Default)]
@@ -21,12 +25,31 @@ pub struct Report {
     pub segments: Vec<SegmentReport>,
     /// Everything that is not as it was written.
     pub damage: Vec<Damage>,
+    /// What was left unfinished and loses nothing: the next start makes it good.
+    pub notices: Vec<Notice>,
     /// Where the next start will cut an unfinished write off.
     pub cut: Option<Cut>,
     /// What is stored of each log, deleted and trimmed parts included.
     pub logs: BTreeMap<LogId, LogReport>,
     /// The last group.
     pub last_sequence: Sequence,
+}
+
+/// Something that a crash left unfinished, without a loss.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// The file.
+    pub file: String,
+    /// From which byte to which.
+    pub bytes: Range<u64>,
+    /// What is unfinished, and what becomes of it.
+    pub what: String,
+}
+
+impl std::fmt::Display for Notice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} in {} at bytes {}..{}", self.what, self.file, self.bytes.start, self.bytes.end)
+    }
 }
 
 /// One segment file.
@@ -82,6 +105,7 @@ pub fn verify(files: &dyn Files, mut progress: impl FnMut(u64, u64)) -> Result<R
     let total: u64 = recovered.found.iter().map(|found| found.segment.data_end()).sum();
     let mut done = 0;
     for found in recovered.found {
+        report.judge_index(&found).map_err(OpenError::io("read a segment"))?;
         let end = found.segment.data_end();
         report.add(found).map_err(OpenError::io("read a segment"))?;
         done += end;
@@ -91,6 +115,44 @@ pub fn verify(files: &dyn Files, mut progress: impl FnMut(u64, u64)) -> Result<R
 }
 
 impl Report {
+    /// Tells an index whose writing was interrupted from a damaged one.
+    fn judge_index(&mut self, found: &Found) -> std::io::Result<()> {
+        let segment = &found.segment;
+        if matches!(found.content, Content::Sealed(_)) || segment.is_damaged() {
+            return Ok(());
+        }
+        let ending = ending(segment)?;
+        let (file, bytes) = (segment.name.to_string(), segment.data_end()..segment.file.len()?);
+        let is_known = self.damage.iter().any(|damage| is_about_index(damage, segment));
+        match ending {
+            Ending::Nothing | Ending::Interrupted => {
+                self.damage.retain(|damage| !is_about_index(damage, segment));
+            }
+            Ending::Damaged if is_known => {}
+            Ending::Damaged => {
+                let what = "the footer index is damaged; the next start builds it again".to_owned();
+                let bytes = bytes.clone();
+                self.damage.push(Damage {
+                    file: file.clone(),
+                    bytes,
+                    log: None,
+                    offsets: None,
+                    what,
+                    data_lost: false,
+                });
+            }
+        }
+        // Where the end is cut, that says it.
+        let is_cut = self.cut.as_ref().is_some_and(|cut| cut.file == file);
+        if ending == Ending::Interrupted && !is_cut {
+            let what =
+                "the index is incomplete, since writing it was interrupted; the next start builds it again"
+                    .to_owned();
+            self.notices.push(Notice { file, bytes, what });
+        }
+        Ok(())
+    }
+
     fn add(&mut self, found: Found) -> std::io::Result<()> {
         let Found { segment, content } = found;
         let (scan, footer) = match content {
