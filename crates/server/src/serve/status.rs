@@ -103,6 +103,14 @@ mod tests {
         let distinct: std::collections::BTreeSet<&&str> = families.iter().collect();
         assert_eq!(families.len(), distinct.len(), "a family appears twice in {serving}");
         assert_eq!(serving.matches("# EOF").count(), 1);
+        let described = include_str!("../../../../docs/metrics.md");
+        for family in families {
+            let name = family.split(' ').nth(2).unwrap();
+            // A counter's samples, which people see, end in _total; and those of an info in _info.
+            let is_described =
+                ["", "_total", "_info"].iter().any(|end| described.contains(&format!("`{name}{end}`")));
+            assert!(is_described, "docs/metrics.md does not tell of {name}");
+        }
         assert!(serving.ends_with("# EOF\n"));
         broker.close();
     }
