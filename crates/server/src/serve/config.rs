@@ -149,6 +149,16 @@ pub(crate) const KEYS: &[Key] = &[
         set: |s, v| put(&mut s.kafka.advertised, advertised(v)),
     },
     Key {
+        name: "kafka.node_id",
+        default: "1",
+        doc: "The number under which clients know this server (node.id). Some tools expect another.",
+        set: |s, v| {
+            s.kafka.node_id = node_id(v)?;
+            s.broker.topics.node_id = s.kafka.node_id;
+            Ok(())
+        },
+    },
+    Key {
         name: "kafka.connections_max",
         default: "10000",
         doc: "Kafka connections at the same time. More are refused.",
@@ -240,6 +250,13 @@ pub(crate) const KEYS: &[Key] = &[
         default: "100ms",
         doc: "How long the first members of a group wait for others (group.initial.rebalance.delay.ms).",
         set: |s, v| put(&mut s.broker.groups.initial_rebalance_delay, duration(v)),
+    },
+    Key {
+        name: "groups.session_timeout_min",
+        default: "6s",
+        doc: "The shortest session timeout that a member may ask for (group.min.session.timeout.ms). Shorter notices a \
+              dead consumer sooner, and takes a busy one for dead.",
+        set: |s, v| put(&mut s.broker.groups.session_timeout_min, duration(v)),
     },
     Key {
         name: "groups.offsets_retention",
@@ -438,6 +455,10 @@ fn number<T: std::str::FromStr>(value: &str) -> Result<T, String> {
     value.parse().map_err(|_| "a whole number is expected".to_owned())
 }
 
+fn node_id(value: &str) -> Result<i32, String> {
+    number(value).and_then(|id: i32| if id >= 0 { Ok(id) } else { Err("0 or more is expected".to_owned()) })
+}
+
 fn size(value: &str) -> Result<usize, String> {
     usize::try_from(parse_bytes(value)?).map_err(|_| "too large".to_owned())
 }
@@ -522,6 +543,7 @@ mod tests {
                 .ends_with("unknown setting \"kafka.adr\"; did you mean \"kafka.addr\"?")
         );
         assert!(error("durability = \"maybe\"").contains("durability = \"maybe\": write sync or async"));
+        assert!(error("[kafka]\nnode_id = -1").contains("0 or more"));
         assert!(error("[topic_defaults]\n\"retention.sm\" = 1").contains("retention.ms"));
         let remote = load("", &[], &[("kafka.addr", "0.0.0.0:9092")]).unwrap_err().to_string();
         assert!(remote.contains("--allow-remote"), "{remote}");
