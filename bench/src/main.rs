@@ -10,6 +10,7 @@ mod figure;
 mod files;
 mod load;
 mod machine;
+mod profile;
 mod quantity;
 mod report;
 mod run;
@@ -36,13 +37,14 @@ Examples:
   cargo xtask bench produce consume
   cargo xtask bench all --quick
   cargo xtask bench produce --subject annals-sync --subject kafka --runs 3
-  cargo xtask bench all --write-docs";
+  cargo xtask bench all --write-docs
+  cargo xtask bench profile";
 
 /// Measure Annals beside its peers.
 #[derive(Parser)]
 #[command(name = "cargo xtask bench", after_help = EXAMPLES)]
 struct Options {
-    /// Scenarios to run: their names, `all`, or `list` to see them
+    /// Scenarios to run: their names, `all`, `list` to see them, or `profile` to see where the time goes
     #[arg(value_name = "NAME")]
     names: Vec<String>,
 
@@ -105,6 +107,9 @@ fn run(options: &Options) -> Result<()> {
     let folder = options.target.join("bench");
     let default = folder.join(if options.quick { "quick" } else { "results" });
     let out = options.out.clone().unwrap_or(default);
+    if options.names == ["profile"] {
+        return profile::run(&place(options, &folder)?, &out, options.quick);
+    }
     let failed = measure(options, &folder, &out)?;
     if options.write_docs {
         report::write_docs(&options.root, &out)?;
@@ -120,7 +125,9 @@ fn list() {
     scenarios::ALL.iter().for_each(|scenario| println!("  {:10} {}", scenario.name(), scenario.about()));
     println!("\nsubjects:");
     servers::ALL.iter().for_each(|subject| println!("  {:14} {}", subject.key(), subject.name()));
-    println!("\n`cargo xtask bench all` runs everything; --help shows the options.");
+    println!(
+        "\n`cargo xtask bench profile` samples the server with perf; `cargo xtask bench all` runs everything; --help shows the options."
+    );
 }
 
 /// Runs the scenarios that are named, and writes after each what is known so far. Returns how much could not be measured.

@@ -57,9 +57,9 @@ impl Run<'_> {
     pub(crate) fn start_warm(&self) -> Result<Running> {
         let server = self.start()?;
         let topic = "warm-up";
-        let load = Load::produce().producers(4).into_topic(topic).lasting(self.lasting(4.0));
+        let load = Load::produce().producers(4).into_topic(topic).lasting(self.lasting(3.0));
         load.run(&self.place.tools, &server)?;
-        Load::consume().into_topic(topic).records(self.count(400_000)).run(&self.place.tools, &server)?;
+        Load::consume().into_topic(topic).records(self.count(200_000)).run(&self.place.tools, &server)?;
         Ok(server)
     }
 

@@ -87,7 +87,7 @@ impl Scenario for CatchUp {
     }
 
     fn method(&self) -> &'static str {
-        "a fresh server, 4 s of warm-up, 1 GiB in the old topic; 4 producers on one partition, 4 s alone and 4 s beside the \
+        "a fresh server, 3 s of warm-up, 1 GiB in the old topic; 4 producers on one partition, 3 s alone and 3 s beside the \
          reader, at full speed and at 70 % of it; the clients run on the same machine and take their share of its cores"
     }
 
@@ -99,7 +99,7 @@ impl Scenario for CatchUp {
         let server = run.start_warm()?;
         let fill = Load::produce().producers(4).into_topic(OLD).records(run.count(OLD_RECORDS));
         run.load(&server, "filling the old topic", &fill)?;
-        let load = Load::produce().producers(4).lasting(run.lasting(4.0));
+        let load = Load::produce().producers(4).lasting(run.lasting(3.0));
         let most = Self::measure_pair(run, &server, FULL, &load)?;
         Self::measure_pair(run, &server, PACED, &load.rate((most * SHARE) as u64))?;
         server.stop()

@@ -29,7 +29,7 @@ impl Scenario for Consume {
     }
 
     fn method(&self) -> &'static str {
-        "a fresh server, 4 s of warm-up with writing and reading; 4 producers fill the topic, then one consumer without a \
+        "a fresh server, 3 s of warm-up with writing and reading; 4 producers fill the topic, then one consumer without a \
          group reads all of it once; the page cache is left as the server leaves it; checksums are not checked by the client"
     }
 

@@ -6,7 +6,7 @@ use crate::load::Load;
 use crate::quantity::{CPU, RESIDENT, TIME};
 use crate::run::Run;
 use crate::scenario::{Goal, Scenario};
-use crate::servers::{self, ANNALS_SYNC, SubjectRef};
+use crate::servers::{ANNALS_SYNC, KAFKA, SubjectRef, TANSU};
 
 const IDLE: &str = "idle";
 const LOADED: &str = "peak under load";
@@ -24,20 +24,24 @@ impl Scenario for Memory {
     }
 
     fn method(&self) -> &'static str {
-        "a fresh server left alone for 5 s (VmRSS); then 16 producers into 64 partitions for 5 s and one consumer that reads \
+        "a fresh server left alone for 4 s (VmRSS); then 16 producers into 64 partitions for 4 s and one consumer that reads \
          all of it (VmHWM)"
     }
 
     fn subjects(&self) -> Vec<SubjectRef> {
-        servers::ALL.to_vec()
+        vec![ANNALS_SYNC, KAFKA, TANSU]
+    }
+
+    fn peer_runs_max(&self) -> usize {
+        3
     }
 
     fn measure(&self, run: &mut Run<'_>) -> Result<()> {
         let server = run.start()?;
         run.tell(TIME, "first start until ready", server.ready_after.as_secs_f64());
-        std::thread::sleep(run.lasting(5.0));
+        std::thread::sleep(run.lasting(4.0));
         run.tell(RESIDENT, IDLE, server.resident_mib()?);
-        let load = Load::produce().producers(16).partitions(64).into_topic("load").lasting(run.lasting(5.0));
+        let load = Load::produce().producers(16).partitions(64).into_topic("load").lasting(run.lasting(4.0));
         let outcome = run.load(&server, "load", &load)?;
         run.note(CPU, "load", outcome.cpu_s_per_gb);
         run.load(&server, "reading", &Load::consume().into_topic("load").records(run.count(1 << 20)))?;

@@ -25,14 +25,14 @@ impl Paced {
     fn measure_share(run: &mut Run<'_>, server: &Running, linger_ms: u64) -> Result<()> {
         let load = Load::produce().producers(4).linger_ms(linger_ms);
         let most = format!("the load found, linger {linger_ms}");
-        let found = run.load(server, &most, &load.clone().lasting(run.lasting(3.0)))?;
+        let found = run.load(server, &most, &load.clone().lasting(run.lasting(2.0)))?;
         run.note(THROUGHPUT, &most, found.mb_per_s);
         let rate = (found.records_per_s * SHARE) as u64;
         Self::measure_at(run, server, &case(linger_ms), load.rate(rate))
     }
 
     fn measure_at(run: &mut Run<'_>, server: &Running, case: &str, load: Load) -> Result<()> {
-        let outcome = run.load(server, case, &load.lasting(run.lasting(6.0)).beside_disk())?;
+        let outcome = run.load(server, case, &load.lasting(run.lasting(5.0)).beside_disk())?;
         run.note(THROUGHPUT, case, outcome.mb_per_s);
         if let Some(times) = outcome.latency_ms {
             run.note(ACK, &format!("{case}, p50"), times.p50);
@@ -57,12 +57,16 @@ impl Scenario for Paced {
     }
 
     fn method(&self) -> &'static str {
-        "a fresh server, 4 s of warm-up; 4 producers on one partition as fast as they can for 3 s, then 6 s at the rate; \
+        "a fresh server, 3 s of warm-up; 4 producers on one partition as fast as they can for 2 s, then 5 s at the rate; \
          latency counts from the moment at which a record was due, so a stall shows in every record that it held up"
     }
 
     fn subjects(&self) -> Vec<SubjectRef> {
         vec![ANNALS_SYNC, KAFKA, KAFKA_FLUSH]
+    }
+
+    fn peer_runs_max(&self) -> usize {
+        3
     }
 
     fn measure(&self, run: &mut Run<'_>) -> Result<()> {

@@ -29,7 +29,7 @@ impl Scenario for Produce {
     }
 
     fn method(&self) -> &'static str {
-        "a fresh server, 4 s of warm-up, then 4 s for each case into a topic of its own; idempotent producers, batches of \
+        "a fresh server, 3 s of warm-up, then 3 s for each case into a topic of its own; idempotent producers, batches of \
          up to 1 MiB, linger 5 ms, 2 MiB in flight for each producer, no compression"
     }
 
@@ -42,7 +42,7 @@ impl Scenario for Produce {
         for (producers, partitions) in CASES {
             let case = case(*producers, *partitions);
             let load = Load::produce().producers(*producers).partitions(*partitions).beside_disk();
-            let outcome = run.load(&server, &case, &load.lasting(run.lasting(4.0)))?;
+            let outcome = run.load(&server, &case, &load.lasting(run.lasting(3.0)))?;
             run.note(THROUGHPUT, &case, outcome.mb_per_s);
             run.note(CPU, &case, outcome.cpu_s_per_gb);
             if let Some(times) = outcome.latency_ms {

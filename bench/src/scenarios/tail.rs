@@ -23,18 +23,22 @@ impl Scenario for Tail {
     }
 
     fn method(&self) -> &'static str {
-        "a fresh server, 4 s of warm-up; one producer with acks=all and linger 0, one consumer without a group, one \
-         partition, 4 s for each rate"
+        "a fresh server, 3 s of warm-up; one producer with acks=all and linger 0, one consumer without a group, one \
+         partition, 3 s for each rate"
     }
 
     fn subjects(&self) -> Vec<SubjectRef> {
         vec![ANNALS_SYNC, ANNALS_ASYNC, KAFKA, KAFKA_FLUSH]
     }
 
+    fn peer_runs_max(&self) -> usize {
+        3
+    }
+
     fn measure(&self, run: &mut Run<'_>) -> Result<()> {
         let server = run.start_warm()?;
         for (rate, case) in RATES {
-            let load = Load::end_to_end().rate(*rate).linger_ms(0).lasting(run.lasting(4.0));
+            let load = Load::end_to_end().rate(*rate).linger_ms(0).lasting(run.lasting(3.0));
             if let Some(times) = run.load(&server, case, &load)?.latency_ms {
                 run.note(END_TO_END, &format!("{case}, p50"), times.p50);
                 run.note(END_TO_END, &format!("{case}, p99"), times.p99);

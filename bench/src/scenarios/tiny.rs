@@ -6,7 +6,7 @@ use crate::load::Load;
 use crate::quantity::{ACK, RAW_SYNC, RECORD_RATE};
 use crate::run::Run;
 use crate::scenario::{Goal, Scenario};
-use crate::servers::{self, SubjectRef};
+use crate::servers::{ANNALS_ASYNC, ANNALS_SYNC, KAFKA, KAFKA_FLUSH, SubjectRef};
 
 /// Name, producers, and records that each leaves unacknowledged.
 const CASES: &[(&str, u64, u64)] = &[
@@ -28,18 +28,22 @@ impl Scenario for Tiny {
     }
 
     fn method(&self) -> &'static str {
-        "a fresh server, 4 s of warm-up, then 4 s for each case, acks=all, linger 0"
+        "a fresh server, 3 s of warm-up, then 3 s for each case, acks=all, linger 0"
     }
 
     fn subjects(&self) -> Vec<SubjectRef> {
-        servers::ALL.to_vec()
+        vec![ANNALS_SYNC, ANNALS_ASYNC, KAFKA, KAFKA_FLUSH]
+    }
+
+    fn peer_runs_max(&self) -> usize {
+        3
     }
 
     fn measure(&self, run: &mut Run<'_>) -> Result<()> {
         let server = run.start_warm()?;
         for (case, producers, window) in CASES {
             let load = Load::produce().producers(*producers).window(*window).linger_ms(0).beside_disk();
-            let outcome = run.load(&server, case, &load.lasting(run.lasting(4.0)))?;
+            let outcome = run.load(&server, case, &load.lasting(run.lasting(3.0)))?;
             run.note(RECORD_RATE, case, outcome.records_per_s);
             if let Some(times) = outcome.latency_ms {
                 run.note(ACK, &format!("{case}, p50"), times.p50);

@@ -43,7 +43,9 @@ impl Subject for Kafka {
 
     fn prepare(&self, tools: &Tools) -> Result<String> {
         let text = output(Command::new(&tools.xtask).args(["kafka", "--fetch"]))?;
-        let Some(version) = text.split_whitespace().last() else { bail!("xtask does not say which Kafka it has") };
+        let Some(version) = text.split_whitespace().last() else {
+            bail!("xtask does not say which Kafka it has")
+        };
         Ok(version.to_owned())
     }
 

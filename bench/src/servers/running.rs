@@ -75,6 +75,11 @@ impl Running {
         &self.address
     }
 
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its data directory.
     pub(crate) fn data(&self) -> &Path {
         &self.data
