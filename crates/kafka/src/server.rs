@@ -89,7 +89,8 @@ impl Server {
         self.local_addr
     }
 
-    /// Serves until `shutdown` ends. Then it reads no further requests and lets those in flight finish for
+    /// Serves until `shutdown` ends. Then it reads no further requests, answers those that wait for something to happen
+    /// (records to come, other members to join) as if their time were up, and lets the others finish for
     /// [`Options::drain_timeout`].
     ///
     /// Dropping the future closes the listener and all connections at once.
@@ -145,7 +146,7 @@ impl Server {
         let metrics = self.shared.metrics.clone();
         let per_connection = self.shared.options.memory_per_connection;
         let memory = ConnectionMemory::new(per_connection, &self.shared.memory, metrics.clone());
-        let context = prepare(&stream).map(|local| self.shared.context(peer, local));
+        let context = prepare(&stream).map(|local| self.shared.context(peer, local, stopping.clone()));
         let limits = limits(&self.shared.options);
         async move {
             let _counted = (place, metrics.connection_opened());
@@ -176,7 +177,7 @@ impl Shared {
         }
     }
 
-    fn context(&self, peer: SocketAddr, local: SocketAddr) -> Context {
+    fn context(&self, peer: SocketAddr, local: SocketAddr, stopping: watch::Receiver<bool>) -> Context {
         Context {
             broker: self.broker.clone(),
             clock: self.clock.clone(),
@@ -187,6 +188,7 @@ impl Shared {
             answer_memory: self.answer_memory.clone(),
             answering: Arc::new(Semaphore::new(1)),
             metrics: self.metrics.clone(),
+            stopping,
         }
     }
 }

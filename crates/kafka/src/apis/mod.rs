@@ -28,7 +28,7 @@ use annals_clock::Clock;
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::close::Close;
 use crate::memory::Memory;
@@ -54,6 +54,21 @@ pub(crate) struct Context {
     /// The turn of this connection to have records sent: one answer at a time.
     pub(crate) answering: Arc<Semaphore>,
     pub(crate) metrics: ProtocolMetrics,
+    /// Whether the server is ending.
+    pub(crate) stopping: watch::Receiver<bool>,
+}
+
+impl Context {
+    /// Waits for `answer`, but not beyond the end of the server: `None` if that comes first.
+    pub(crate) async fn unless_stopping<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
+        let mut stopping = self.stopping.clone();
+        tokio::select! {
+            biased;
+            answer = answer => Some(answer),
+            // Without its sender, the server has ended.
+            _ = stopping.wait_for(|&stopping| stopping) => None,
+        }
+    }
 }
 
 /// One API that is answered from its decoded request alone, one request after another.

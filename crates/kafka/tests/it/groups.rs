@@ -1,5 +1,7 @@
 //! A group's whole life, in every version that is served.
 
+use std::time::Duration;
+
 use kafka_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::leave_group_request::MemberIdentity;
@@ -17,7 +19,8 @@ use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use kafka_protocol::messages::{
     DeleteGroupsRequest, DescribeGroupsRequest, GroupId, HeartbeatRequest, JoinGroupRequest,
     JoinGroupResponse, LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest, OffsetCommitResponse,
-    OffsetDeleteRequest, OffsetFetchRequest, OffsetFetchResponse, SyncGroupRequest, TopicName,
+    OffsetDeleteRequest, OffsetFetchRequest, OffsetFetchResponse, SyncGroupRequest, SyncGroupResponse,
+    TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
@@ -37,17 +40,21 @@ fn topic(name: &str) -> TopicName {
     TopicName(text(name))
 }
 
-/// Joins a group of one, with the id that the group asks for where it does.
-async fn join(client: &mut Client, version: i16, name: &str) -> JoinGroupResponse {
+fn join_request(version: i16, name: &str) -> JoinGroupRequest {
     let protocol = JoinGroupRequestProtocol::default()
         .with_name(text("range"))
         .with_metadata(b"topics".as_slice().into());
-    let mut request = JoinGroupRequest::default()
+    JoinGroupRequest::default()
         .with_group_id(group(name))
         .with_session_timeout_ms(10_000)
         .with_rebalance_timeout_ms(if version == 0 { -1 } else { 10_000 })
         .with_protocol_type(text("consumer"))
-        .with_protocols(vec![protocol]);
+        .with_protocols(vec![protocol])
+}
+
+/// Joins a group of one, with the id that the group asks for where it does.
+async fn join(client: &mut Client, version: i16, name: &str) -> JoinGroupResponse {
+    let mut request = join_request(version, name);
     let response = client.ask(version, &request).await;
     if response.error_code != 79 {
         return response;
@@ -287,4 +294,33 @@ async fn offsets_are_committed_told_and_deleted_in_every_version() {
     assert_eq!((deleted.error_code, deleted.topics[0].partitions[0].error_code), (0, 0));
     assert_eq!(told(client.ask(8, &offsets(8, true)).await), []);
     assert_eq!(client.ask(0, &delete.with_group_id(group("none"))).await.error_code, 69);
+}
+
+#[tokio::test]
+async fn members_that_wait_are_sent_away_when_the_server_ends() {
+    let mut world = World::start().await;
+    let (mut leader, mut follower, mut late) =
+        (world.client().await, world.client().await, world.client().await);
+    let leading = join(&mut leader, 3, "g").await;
+    let following = follower.send(3, &join_request(3, "g")).await;
+    let again = join_request(3, "g").with_member_id(leading.member_id);
+    while leader.ask(3, &again).await.members.len() < 2 {}
+    let following: JoinGroupResponse = follower.receive(following, 3).await;
+    // The one waits for the leader to bring the assignment, the other for both to join again.
+    let sync = SyncGroupRequest::default()
+        .with_group_id(group("g"))
+        .with_generation_id(following.generation_id)
+        .with_member_id(following.member_id);
+    let syncing = follower.send(3, &sync).await;
+    join(&mut leader, 3, "h").await;
+    let joining = late.send(3, &join_request(3, "h")).await;
+    assert!(follower.is_silent_for(Duration::from_millis(100)).await);
+    assert!(late.is_silent_for(Duration::from_millis(100)).await);
+    let before = world.clock.monotonic();
+    world.stop().await;
+    assert!(world.clock.monotonic() - before < Duration::from_secs(2), "nobody is waited for");
+    let synced: SyncGroupResponse = follower.receive(syncing, 3).await;
+    let joined: JoinGroupResponse = late.receive(joining, 3).await;
+    assert_eq!((synced.error_code, joined.error_code), (16, 16), "look for the coordinator");
+    assert!(follower.is_closed().await && late.is_closed().await);
 }

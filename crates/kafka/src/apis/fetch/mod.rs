@@ -138,6 +138,15 @@ impl Limits {
     }
 }
 
+/// Waits for records as asked, but not beyond the end of the server: then it takes what is there.
+async fn fetch(context: &Context, query: Query) -> FetchResult {
+    let at_once = Query { max_wait: Duration::ZERO, ..query.clone() };
+    match context.unless_stopping(context.broker.fetch(&context.caller, query)).await {
+        Some(result) => result,
+        None => context.broker.fetch(&context.caller, at_once).await,
+    }
+}
+
 async fn read_once(context: &Context, limits: Limits, wanted: &[Wanted]) -> Vec<Outcome> {
     let refusals: Vec<_> =
         wanted.iter().map(|wanted| check_leader_epoch(wanted.leader_epoch).err()).collect();
@@ -152,7 +161,7 @@ async fn read_once(context: &Context, limits: Limits, wanted: &[Wanted]) -> Vec<
         partitions,
     };
     let FetchResult { partitions } = match limits.again {
-        false => context.broker.fetch(&context.caller, query).await,
+        false => fetch(context, query).await,
         true => context.broker.fetch_again(&context.caller, query).await,
     };
     let mut results = partitions.into_iter();

@@ -17,6 +17,8 @@ use crate::apis::values::{millis, shared, wire};
 use crate::apis::{Api, Context};
 use crate::shape::{Kind, Shape, array, bytes, int32, string};
 
+use super::STOPPING;
+
 /// Lets a consumer into its group.
 pub(crate) struct JoinGroup;
 
@@ -43,9 +45,11 @@ impl Api for JoinGroup {
 
     async fn handle(context: &Context, version: i16, request: JoinGroupRequest) -> JoinGroupResponse {
         let member_id = request.member_id.clone();
-        match context.broker.join_group(&context.caller, join(version, request)).await {
-            Ok(joined) => response(version, joined),
-            Err(error) => error_response(version, member_id, &error),
+        let joining = context.broker.join_group(&context.caller, join(version, request));
+        match context.unless_stopping(joining).await {
+            Some(Ok(joined)) => response(version, joined),
+            Some(Err(error)) => refusal(version, member_id, &error),
+            None => error_response(version, member_id, STOPPING),
         }
     }
 }
@@ -90,10 +94,14 @@ fn member(member: JoinedMember) -> JoinGroupResponseMember {
         .with_metadata(member.metadata)
 }
 
-fn error_response(version: i16, member_id: StrBytes, error: &JoinError) -> JoinGroupResponse {
+fn refusal(version: i16, member_id: StrBytes, error: &JoinError) -> JoinGroupResponse {
     let member_id = if let JoinError::MemberIdRequired(given) = error { wire(given) } else { member_id };
+    error_response(version, member_id, error_of(error))
+}
+
+fn error_response(version: i16, member_id: StrBytes, error: ResponseError) -> JoinGroupResponse {
     JoinGroupResponse::default()
-        .with_error_code(error_of(error).code())
+        .with_error_code(error.code())
         .with_generation_id(-1)
         .with_protocol_type(None)
         .with_protocol_name(protocol_name(version, ""))
@@ -140,9 +148,9 @@ mod tests {
 
     #[test]
     fn an_error_echoes_the_member_id_and_a_required_one_is_told() {
-        let unknown = error_response(6, "m".into(), &JoinError::UnknownMember("m".into()));
+        let unknown = refusal(6, "m".into(), &JoinError::UnknownMember("m".into()));
         assert_eq!((&*unknown.member_id, unknown.protocol_name.as_deref()), ("m", Some("")));
-        let required = error_response(7, "".into(), &JoinError::MemberIdRequired("m-1".into()));
+        let required = refusal(7, "".into(), &JoinError::MemberIdRequired("m-1".into()));
         assert_eq!((&*required.member_id, required.protocol_name), ("m-1", None));
         assert_eq!((required.error_code, required.generation_id), (79, -1));
     }

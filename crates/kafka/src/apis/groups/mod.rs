@@ -26,6 +26,10 @@ fn state_name(state: GroupState) -> &'static str {
     }
 }
 
+/// What members are told that wait while the server ends. Clients look for the coordinator, and find it when the server
+/// is back. Apache Kafka says the same when a group moves to another broker.
+const STOPPING: ResponseError = ResponseError::NotCoordinator;
+
 /// What members are told, whatever they asked for.
 fn member_error(error: &MemberError) -> ResponseError {
     match error {

@@ -5,13 +5,14 @@
 use std::ops::RangeInclusive;
 
 use annals_broker::api::groups::{self, MemberError, Synced};
+use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{ApiKey, SyncGroupRequest, SyncGroupResponse};
 
 use crate::apis::values::{shared, wire};
 use crate::apis::{Api, Context};
 use crate::shape::{Kind, Shape, array, bytes, int32, string};
 
-use super::member_error;
+use super::{STOPPING, member_error};
 
 /// Gives each member its assignment.
 pub(crate) struct SyncGroup;
@@ -41,11 +42,13 @@ impl Api for SyncGroup {
 
     async fn handle(context: &Context, version: i16, request: SyncGroupRequest) -> SyncGroupResponse {
         if version >= PROTOCOL_FROM && (request.protocol_type.is_none() || request.protocol_name.is_none()) {
-            return error_response(&MemberError::InconsistentProtocol);
+            return error_response(member_error(&MemberError::InconsistentProtocol));
         }
-        match context.broker.sync_group(&context.caller, sync(request)).await {
-            Ok(synced) => response(version, synced),
-            Err(error) => error_response(&error),
+        let synced = context.broker.sync_group(&context.caller, sync(request));
+        match context.unless_stopping(synced).await {
+            Some(Ok(synced)) => response(version, synced),
+            Some(Err(error)) => error_response(member_error(&error)),
+            None => error_response(STOPPING),
         }
     }
 }
@@ -73,9 +76,9 @@ fn response(version: i16, synced: Synced) -> SyncGroupResponse {
         .with_protocol_name(Some(wire(&synced.protocol)))
 }
 
-fn error_response(error: &MemberError) -> SyncGroupResponse {
+fn error_response(error: ResponseError) -> SyncGroupResponse {
     SyncGroupResponse::default()
-        .with_error_code(member_error(error).code())
+        .with_error_code(error.code())
         .with_protocol_type(None)
         .with_protocol_name(None)
 }
