@@ -1,5 +1,6 @@
 //! What load is put on the broker, and the topic that it goes to.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,6 +17,10 @@ use crate::interrupt::Interrupt;
 /// Two batches of 1 MiB, so that one is written while the next one travels. What is more than that only waits in
 /// the client, whose idempotent producer spins while five batches are on the way and another one is full.
 const WINDOW_BYTES: u64 = 2 << 20;
+
+/// Places at which a value can begin. A prime distance between two of them makes all different.
+const NOISE_BYTES: u64 = 256 << 10;
+const NOISE_STRIDE: u64 = 1_031;
 
 /// Options of the load.
 #[derive(clap::Args, Clone, Debug)]
@@ -176,10 +181,17 @@ impl<'a> Load<'a> {
         config
     }
 
-    /// A payload that does not compress. Its first bytes are overwritten where a record has to carry
-    /// something.
-    pub(crate) fn payload(&self) -> Vec<u8> {
+    /// Noise that the values are cut from, so that neither a value nor a batch of them compresses. The first
+    /// bytes of a value are overwritten where a record has to carry something.
+    pub(crate) fn noise(&self) -> Vec<u8> {
+        let length = self.args.size + NOISE_BYTES;
         let words = std::iter::repeat_with(|| self.clock.random().to_le_bytes());
-        words.take(self.args.size.div_ceil(8) as usize).flatten().take(self.args.size as usize).collect()
+        words.take(length.div_ceil(8) as usize).flatten().take(length as usize).collect()
+    }
+
+    /// Where in the noise the value of record `number` is.
+    pub(crate) fn value(&self, number: u64) -> Range<usize> {
+        let start = number.wrapping_mul(NOISE_STRIDE) % NOISE_BYTES;
+        start as usize..(start + self.args.size) as usize
     }
 }

@@ -67,7 +67,7 @@ pub(crate) struct Sender<'a> {
     load: &'a Load<'a>,
     producer: ThreadedProducer<Acknowledgements>,
     times: Acknowledgements,
-    payload: Vec<u8>,
+    noise: Vec<u8>,
     sent: u64,
 }
 
@@ -76,11 +76,12 @@ impl<'a> Sender<'a> {
     pub(crate) fn connect(load: &'a Load<'a>) -> Result<Self> {
         let times = Acknowledgements::new(&load.clock)?;
         let producer = load.connection.create(&load.producer_config(), times.clone())?;
-        let mut sender = Self { load, producer, times, payload: load.payload(), sent: 0 };
-        let payload = sender.payload.clone();
-        sender.send(&payload, load.clock.monotonic())?;
+        let mut sender = Self { load, producer, times, noise: Vec::new(), sent: 0 };
+        let noise = load.noise();
+        sender.send(&noise[load.value(0)], load.clock.monotonic())?;
         sender.wait_for(1)?;
         sender.times.reset();
+        sender.noise = noise;
         Ok(sender)
     }
 
@@ -94,7 +95,7 @@ impl<'a> Sender<'a> {
     ) -> Result<Sent> {
         let clock = self.load.clock.clone();
         let pace = Pace::new(self.load, clock.monotonic());
-        let mut payload = std::mem::take(&mut self.payload);
+        let mut noise = std::mem::take(&mut self.noise);
         for number in 0..count.unwrap_or(u64::MAX) {
             self.wait_for_window()?;
             let now = clock.monotonic();
@@ -103,8 +104,9 @@ impl<'a> Sender<'a> {
             }
             let due = pace.due(number).unwrap_or(now);
             std::thread::sleep(due.saturating_sub(now));
-            prepare(&mut payload, due);
-            self.send(&payload, due)?;
+            let value = &mut noise[self.load.value(number)];
+            prepare(value, due);
+            self.send(value, due)?;
         }
         self.wait_for(self.sent)?;
         let elapsed = clock.monotonic() - pace.start;
