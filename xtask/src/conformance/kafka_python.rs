@@ -3,6 +3,7 @@
 //! They are in its source package, which is fetched below the target directory. The package lacks one file that they
 //! import: `service.py` here stands in for it. Run by pytest against `KAFKA_URI`, one test after the other.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -18,7 +19,7 @@ pub(super) const SUITE: Suite = Suite {
     name: "kafka-python",
     about: "the integration tests of the Python client, from its source package (needs python3 with venv)",
     // As in the properties of its own brokers.
-    settings: &["partitions_default=4"],
+    settings: &["partitions_default=4", "kafka.node_id=0", "groups.session_timeout_min=1s"],
     run,
 };
 
@@ -34,27 +35,27 @@ fn run(run: &Run<'_>) -> Result<Vec<Outcome>> {
     let sources = fetch(run, &python, &support)?;
     let mut command = Command::new(&python);
     command.args(["-m", "pytest", "-p", "no:cacheprovider", "-v", "--tb=short", "--timeout=120"]);
-    command.args(["--durations=0", "-rf", "-W", "ignore"]).arg("test/integration").current_dir(&sources);
+    command.args(["--durations=0", "-rpfE", "-W", "ignore"]).arg("test/integration").current_dir(&sources);
     command.env("KAFKA_URI", format!("kafka://{}", run.kafka)).env("KAFKA_VERSION", KAFKA);
     // Its fixtures insist on a folder of Apache Kafka, even if nothing in it is ever run.
     command.env("KAFKA_ROOT", &sources).env("PYTHONDONTWRITEBYTECODE", "1");
     if !run.only.is_empty() {
         command.arg("-k").arg(run.only.join(" or "));
     }
-    let mut outcomes: Vec<Outcome> = Vec::new();
+    let (mut outcomes, mut durations) = (Vec::new(), HashMap::new());
     let end = shell::read_lines(&mut command, LIMIT, |line| {
-        match (read_line(line), read_duration(line)) {
-            (Some(outcome), _) => outcomes.push(outcome),
-            (None, Some((name, seconds))) => {
-                for outcome in outcomes.iter_mut().filter(|outcome| outcome.name == name) {
-                    outcome.seconds = seconds;
-                }
-                return;
-            }
-            (None, None) => {}
+        if let Some((name, seconds)) = read_duration(line) {
+            durations.insert(name.to_owned(), seconds);
+            return;
         }
         println!("{line}");
+        if let Some(outcome) = read_line(line) {
+            add(&mut outcomes, outcome);
+        }
     })?;
+    for outcome in &mut outcomes {
+        outcome.seconds = durations.get(&outcome.name).copied().unwrap_or(0.0);
+    }
     if let shell::End::TimedOut = end {
         bail!("still running after {LIMIT:?}");
     }
@@ -62,17 +63,26 @@ fn run(run: &Run<'_>) -> Result<Vec<Outcome>> {
     Ok(outcomes)
 }
 
-/// `test/integration/test_x.py::test_y[z] PASSED [ 12%]`.
+/// `PASSED test/integration/test_x.py::test_y[z]` or `FAILED test/integration/test_x.py::test_y[z] - why`, from the summary
+/// at the end. What was skipped has no line of its own there.
 fn read_line(line: &str) -> Option<Outcome> {
-    let rest = line.strip_prefix("test/integration/")?;
-    let (name, rest) = rest.split_once(' ')?;
-    let end = match rest.split_whitespace().next()? {
-        "PASSED" | "XPASS" => End::Passed,
+    let (word, rest) = line.split_once(" test/integration/")?;
+    let end = match word {
+        "PASSED" => End::Passed,
         "FAILED" | "ERROR" => End::Failed,
-        "SKIPPED" | "XFAIL" => End::Skipped,
         _ => return None,
     };
+    let name = rest.split_once(" - ").map_or(rest, |(name, _)| name).trim_end();
     Some(Outcome { name: name.to_owned(), end, seconds: 0.0 })
+}
+
+/// Adds `outcome`. A test that passed and could not be cleared away has two; the failure counts.
+fn add(outcomes: &mut Vec<Outcome>, outcome: Outcome) {
+    match outcomes.iter_mut().find(|known| known.name == outcome.name) {
+        Some(known) if outcome.end == End::Failed => known.end = End::Failed,
+        Some(_) => {}
+        None => outcomes.push(outcome),
+    }
 }
 
 /// `1.25s call     test/integration/test_x.py::test_y[z]`.
@@ -108,11 +118,18 @@ mod tests {
 
     #[test]
     fn the_lines_of_pytest_are_understood() {
-        let outcome = read_line("test/integration/test_a.py::test_b[None] PASSED           [ 50%]").unwrap();
-        assert_eq!((outcome.name.as_str(), outcome.end), ("test_a.py::test_b[None]", End::Passed));
-        let skipped = read_line("test/integration/test_a.py::test_c SKIPPED (because) [ 60%]").unwrap();
-        assert_eq!(skipped.end, End::Skipped);
-        assert!(read_line("test/integration/test_a.py:12: AssertionError").is_none());
+        let mut outcomes = Vec::new();
+        for line in [
+            "PASSED test/integration/test_a.py::test_b[None]",
+            "PASSED test/integration/test_a.py::test_c",
+            "ERROR test/integration/test_a.py::test_c - ValueError: a - b",
+            "SKIPPED [1] test/integration/test_a.py:300: because",
+            "test/integration/test_a.py::test_d PASSED           [ 50%]",
+        ] {
+            read_line(line).into_iter().for_each(|outcome| add(&mut outcomes, outcome));
+        }
+        let ends: Vec<_> = outcomes.iter().map(|outcome| (outcome.name.as_str(), outcome.end)).collect();
+        assert_eq!(ends, [("test_a.py::test_b[None]", End::Passed), ("test_a.py::test_c", End::Failed)]);
         let duration = read_duration("12.50s call     test/integration/test_a.py::test_c");
         assert_eq!(duration, Some(("test_a.py::test_c", 12.5)));
         assert_eq!(read_duration("0.50s setup    test/integration/test_a.py::test_c"), None);
