@@ -129,7 +129,8 @@ pub(crate) fn run(
         subjects.into_iter().filter(|subject| take_part(place, *subject, &mut samples)).collect();
     for number in 0..scale.runs {
         for subject in &subjects {
-            if !subject.is_ours() && number >= scenario.peer_runs_max() {
+            let is_enough = !subject.is_ours() && number >= scenario.peer_runs_max();
+            if is_enough || number >= subject.runs_max() {
                 continue;
             }
             println!("  {}, run {} of {}: {}", scenario.name(), number + 1, scale.runs, subject.name());

@@ -32,3 +32,23 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     let status = harness.current_dir(&workspace.root).status().context("cannot start annals-bench")?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::Options;
+
+    #[derive(clap::Parser)]
+    enum Chore {
+        Bench(Options),
+    }
+
+    #[test]
+    fn everything_is_left_to_the_harness() {
+        for arguments in [&["produce", "--quick", "--runs", "3"][..], &["--help"], &["all", "--write-docs"]] {
+            let Chore::Bench(options) = Chore::parse_from(["xtask", "bench"].iter().chain(arguments));
+            assert_eq!(options.arguments, arguments);
+        }
+    }
+}

@@ -12,7 +12,7 @@ use super::table::number;
 use crate::samples::{Participant, Samples, Series};
 
 /// Colours that are told apart with any eyesight (Okabe and Ito).
-const COLOURS: &[&str] = &["#0072b2", "#56b4e9", "#e69f00", "#d55e00", "#009e73"];
+const COLOURS: &[&str] = &["#0072b2", "#56b4e9", "#e69f00", "#d55e00", "#009e73", "#cc79a7"];
 
 const WIDTH: f64 = 960.0;
 /// Where the bars begin, and where the longest one ends; behind it there is room for its value.

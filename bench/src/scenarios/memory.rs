@@ -6,7 +6,7 @@ use crate::load::Load;
 use crate::quantity::{CPU, RESIDENT, TIME};
 use crate::run::Run;
 use crate::scenario::{Goal, Scenario};
-use crate::servers::{ANNALS_SYNC, KAFKA, SubjectRef, TANSU};
+use crate::servers::{ANNALS_SYNC, KAFKA, SubjectRef, TANSU, TANSU_MEMORY};
 
 const IDLE: &str = "idle";
 const LOADED: &str = "peak under load";
@@ -29,7 +29,7 @@ impl Scenario for Memory {
     }
 
     fn subjects(&self) -> Vec<SubjectRef> {
-        vec![ANNALS_SYNC, KAFKA, TANSU]
+        vec![ANNALS_SYNC, KAFKA, TANSU, TANSU_MEMORY]
     }
 
     fn peer_runs_max(&self) -> usize {

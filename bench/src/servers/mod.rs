@@ -17,7 +17,7 @@ use anyhow::Result;
 pub(crate) use self::annals::{ANNALS_ASYNC, ANNALS_SYNC, drop_footers};
 pub(crate) use self::kafka::{KAFKA, KAFKA_FLUSH, drop_indexes};
 pub(crate) use self::running::Running;
-pub(crate) use self::tansu::TANSU;
+pub(crate) use self::tansu::{TANSU, TANSU_MEMORY};
 
 /// Where the programs are that the harness runs.
 pub(crate) struct Tools {
@@ -42,6 +42,11 @@ pub(crate) trait Subject: Sync {
         false
     }
 
+    /// How many runs of a scenario it gets at most.
+    fn runs_max(&self) -> usize {
+        usize::MAX
+    }
+
     /// Fetches what it needs, and returns its version. Cheap if everything is there.
     ///
     /// # Errors
@@ -56,7 +61,7 @@ pub(crate) trait Subject: Sync {
 pub(crate) type SubjectRef = &'static dyn Subject;
 
 /// All subjects, ours first.
-pub(crate) const ALL: &[SubjectRef] = &[ANNALS_SYNC, ANNALS_ASYNC, KAFKA, KAFKA_FLUSH, TANSU];
+pub(crate) const ALL: &[SubjectRef] = &[ANNALS_SYNC, ANNALS_ASYNC, KAFKA, KAFKA_FLUSH, TANSU, TANSU_MEMORY];
 
 /// The subject with this key.
 pub(crate) fn find(key: &str) -> Option<SubjectRef> {

@@ -1,4 +1,8 @@
-//! Tansu, a broker of the Kafka protocol in Rust, with its SQLite storage: the one that keeps data on this disk.
+//! Tansu, a broker of the Kafka protocol in Rust, with two of its storages: SQLite, the one that keeps data on a local
+//! disk, and memory, which keeps nothing.
+//!
+//! Tansu opens SQLite with a write-ahead log and `synchronous=normal`, so a commit is acknowledged before it is synced:
+//! its promise is that of Kafka's defaults.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,10 +15,19 @@ use crate::command::output;
 /// The release that is installed.
 const VERSION: &str = "0.6.0";
 
-/// Tansu over SQLite.
-pub(crate) const TANSU: SubjectRef = &Tansu;
+/// Tansu over SQLite. The path is taken from its working directory.
+pub(crate) const TANSU: SubjectRef =
+    &Tansu { key: "tansu", name: "Tansu, SQLite", storage: "sqlite://tansu.db" };
 
-struct Tansu;
+/// Tansu without a disk.
+pub(crate) const TANSU_MEMORY: SubjectRef =
+    &Tansu { key: "tansu-memory", name: "Tansu, memory", storage: "memory://tansu/" };
+
+struct Tansu {
+    key: &'static str,
+    name: &'static str,
+    storage: &'static str,
+}
 
 impl Tansu {
     fn root(tools: &Tools) -> PathBuf {
@@ -28,11 +41,16 @@ impl Tansu {
 
 impl Subject for Tansu {
     fn key(&self) -> &'static str {
-        "tansu"
+        self.key
     }
 
     fn name(&self) -> &'static str {
-        "Tansu, SQLite"
+        self.name
+    }
+
+    /// It is slow enough for single runs to take a minute.
+    fn runs_max(&self) -> usize {
+        2
     }
 
     fn prepare(&self, tools: &Tools) -> Result<String> {
@@ -47,18 +65,19 @@ impl Subject for Tansu {
         let address = format!("tcp://127.0.0.1:{port}");
         command.args(["broker", "--kafka-cluster-id", "bench", "--kafka-listener-url", &address]);
         command.args(["--kafka-advertised-listener-url", &address]);
-        command.arg("--storage-engine").arg(format!("sqlite://{}/tansu.db", data.display()));
+        command.args(["--storage-engine", self.storage]);
         command.env("RUST_LOG", "error").current_dir(data);
         command
     }
 }
 
 fn install(tools: &Tools) -> Result<()> {
-    println!("installing Tansu {VERSION}: this builds it, which takes a while");
+    println!("installing Tansu {VERSION}: this builds it, which takes a quarter of an hour");
     let build = tools.target.join("tools/tansu-build");
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(["install", "tansu", "--locked", "--version", VERSION, "--features", "libsql", "--root"]);
-    command.arg(Tansu::root(tools)).env("CARGO_TARGET_DIR", &build);
+    command.args(["install", "tansu", "--locked", "--version", VERSION]);
+    command.args(["--features", "dynostore,libsql"]);
+    command.arg("--root").arg(Tansu::root(tools)).env("CARGO_TARGET_DIR", &build);
     output(&mut command)?;
     std::fs::remove_dir_all(build).context("cannot remove the build folder")
 }
