@@ -9,6 +9,7 @@ use rdkafka::producer::BaseProducer;
 
 use super::events::{Sample, Shop};
 use super::stats::Stats;
+use super::topics;
 use crate::client::Connection;
 use crate::client::delivery::{self, Deliveries, Outgoing, add_headers};
 use crate::interrupt::Interrupt;
@@ -22,6 +23,7 @@ pub(crate) fn run(connection: &Connection, rate: u64, stats: &Stats, shutdown: &
     ]);
     let deliveries = Deliveries::default();
     let producer: BaseProducer<Deliveries> = connection.create(&config, deliveries.clone())?;
+    delivery::warm_up(&producer, topics::TOPICS[0].0);
     let mut shop = Shop::new(&stats.clock);
     let start = stats.clock.monotonic();
     let mut sent = 0;
