@@ -77,10 +77,12 @@ pub(crate) fn wait_for_rest(folder: &Path, clock: &Clock) -> Result<()> {
     Ok(())
 }
 
-/// Name and length of every file. A file may vanish while it is looked at.
+/// Name and length of every file. A file may vanish while it is looked at. Those of Kafka's own topics do not count: its
+/// controller writes to one of them twice a second.
 fn look(folder: &Path) -> Result<Vec<(PathBuf, u64)>> {
+    let is_internal = |path: &PathBuf| path.iter().any(|part| part.to_string_lossy().starts_with("__"));
     let length = |path: PathBuf| Some((path.clone(), fs::metadata(&path).ok()?.len()));
-    Ok(below(folder)?.into_iter().filter_map(length).collect())
+    Ok(below(folder)?.into_iter().filter(|path| !is_internal(path)).filter_map(length).collect())
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ impl CatchUp {
         load: &Load,
     ) -> Result<f64> {
         let outcome = run.load(server, alone, load)?;
+        let most = outcome.records_per_s;
         Self::note(run, alone, &outcome);
         let before = run.place.clock.monotonic();
         let (outcome, read) = with_reader(run, server, beside, load)?;
@@ -40,7 +41,7 @@ impl CatchUp {
         Self::note(run, beside, &outcome);
         let read_mb = read as f64 * 1024.0 / 1e6;
         run.tell(THROUGHPUT, &format!("{beside}: the reader"), read_mb / seconds);
-        Ok(outcome.records_per_s)
+        Ok(most)
     }
 
     fn note(run: &mut Run<'_>, case: &str, outcome: &Outcome) {
