@@ -16,7 +16,7 @@ use crate::segment::{DATA_START, Segment};
 use crate::shared::Shared;
 
 /// The longest piece that is read from disk at once.
-const PIECE_LEN_MAX: u64 = 1 << 20;
+pub(crate) const PIECE_LEN_MAX: u64 = 1 << 20;
 
 /// An entry and the segment it is in.
 pub(crate) type Planned = (Arc<Segment>, Row);

@@ -4,12 +4,14 @@
 //!   appended again first.
 //! - A run of neighbours is rewritten when at least half of it is dead, or when many small files become one.
 //! - A log's segments are rewritten on demand of its owner ([`crate::Journal::rewrite`]), for compaction.
+//! - Otherwise, segments in which the entries of many logs lie mixed are brought in order: see [`super::cluster`].
 //! - Damaged segments are left alone, for whoever wants to look at them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 
-use super::rewrite::rewrite;
+use super::rewrite::{RewriteError, rewrite};
+use super::{Pace, cluster};
 use crate::entry::{EntryKind, Group};
 use crate::id::LogId;
 use crate::segment::footer::{Control, Footer};
@@ -25,11 +27,19 @@ const SMALL_RUN: usize = 8;
 
 /// One round of tidying. Returns whether there may be more to do at once.
 pub(crate) fn round(shared: &Shared) -> bool {
-    let mut worked = delete_dead(shared);
-    if let Some(run) = choose_run(shared) {
-        worked |= rewrite_run(shared, &run);
+    let deleted = delete_dead(shared);
+    let patience = &shared.upkeep.patience;
+    if patience.waits_for_space(shared) {
+        return deleted;
     }
-    worked
+    if let Some(run) = choose_run(shared) {
+        return rewrite_run(shared, &run, Pace::Needed) | deleted;
+    }
+    if shared.space.is_full() || patience.clustering_waits(shared) {
+        return deleted;
+    }
+    let scattered = cluster::choose(shared);
+    scattered.is_some_and(|run| rewrite_run(shared, &run, Pace::Leisure)) | deleted
 }
 
 /// Rewrites the segments that hold entries of `log` below `up_to`, one by one.
@@ -41,16 +51,27 @@ pub(crate) fn rewrite_log(shared: &Shared, log: LogId, up_to: u64) {
         wanted.map(|extent| Arc::clone(&extent.segment)).filter(|segment| !segment.is_damaged()).collect()
     };
     for segment in segments {
-        rewrite_run(shared, &[segment]);
+        if shared.upkeep.patience.waits_for_space(shared) {
+            return;
+        }
+        rewrite_run(shared, &[segment], Pace::Needed);
     }
 }
 
-fn rewrite_run(shared: &Shared, run: &[Arc<Segment>]) -> bool {
-    match rewrite(shared, run) {
-        Ok(()) => true,
+fn rewrite_run(shared: &Shared, run: &[Arc<Segment>], pace: Pace) -> bool {
+    let Some(first) = run.first().map(|segment| segment.name) else { return false };
+    match rewrite(shared, run, pace) {
+        Ok(()) => {
+            tracing::debug!(%first, segments = run.len(), ?pace, "rewrote segments");
+            shared.upkeep.patience.succeeded(first.first);
+            true
+        }
         Err(error) => {
-            let first = run.first().map(|segment| segment.name.to_string());
-            tracing::warn!(first, segments = run.len(), %error, "cannot rewrite segments; they stay as they are");
+            shared.upkeep.patience.failed(first.first, &error, shared);
+            if !matches!(error, RewriteError::GaveWay) {
+                let segments = run.len();
+                tracing::warn!(%first, segments, %error, "cannot rewrite segments; they stay as they are");
+            }
             false
         }
     }
@@ -59,14 +80,19 @@ fn rewrite_run(shared: &Shared, run: &[Arc<Segment>]) -> bool {
 /// The oldest run of neighbours that is worth a rewrite.
 fn choose_run(shared: &Shared) -> Option<Vec<Arc<Segment>>> {
     let usual = shared.options.segment_bytes;
+    let free = shared.files.free_bytes().unwrap_or(0);
     let segments = shared.index.segments();
     for from in 0..segments.len() {
+        if shared.upkeep.patience.waits_for(segments[from].name.first, shared) {
+            continue;
+        }
         let mut run: Vec<Arc<Segment>> = Vec::new();
         let (mut size, mut live) = (0, 0);
         for segment in &segments[from..] {
             let follows = run.last().is_none_or(|last| last.name.last + 1 == segment.name.first);
             let more = segment.live();
-            if !segment.is_sealed() || segment.is_damaged() || !follows || live + more > usual {
+            let too_large = !run.is_empty() && live + more > usual;
+            if !segment.is_sealed() || segment.is_damaged() || !follows || too_large {
                 break;
             }
             (size, live) = (size + segment.data_end() - DATA_START, live + more);
@@ -74,7 +100,8 @@ fn choose_run(shared: &Shared) -> Option<Vec<Arc<Segment>>> {
             let small = usual / SMALL_SHARE;
             let many_small = run.len() >= SMALL_RUN && size / (run.len() as u64) < small;
             let mostly_dead = live * 2 <= size && size - live >= small;
-            if mostly_dead || many_small {
+            // On a full disk an older one that does not fit must not hold up a newer one that does.
+            if (mostly_dead || many_small) && live <= free {
                 return Some(run);
             }
         }
@@ -102,6 +129,7 @@ fn delete_dead(shared: &Shared) -> bool {
         deleted = true;
     }
     if deleted {
+        shared.upkeep.patience.space_freed();
         forget_deleted_logs(shared);
     }
     deleted

@@ -11,6 +11,7 @@ use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 
+use super::{Pace, STEP_BYTES};
 use crate::entry::{EntryHeader, EntryKind};
 use crate::error::ReadError;
 use crate::files::OpenMode;
@@ -27,6 +28,8 @@ use crate::shared::Shared;
 
 /// Payload bytes in one frame of a rewritten segment.
 const FRAME_BYTES: usize = 1 << 20;
+/// So much is written before it is synced: a large sync at the end would hold up those of the writer.
+const UNSYNCED_MAX: u64 = 4 << 20;
 
 /// Why a rewrite was given up. The old segments stay as they are.
 #[derive(Debug, thiserror::Error)]
@@ -35,15 +38,18 @@ pub(crate) enum RewriteError {
     Read(#[from] ReadError),
     #[error(transparent)]
     Io(#[from] io::Error),
+    #[error("something more urgent came")]
+    GaveWay,
 }
 
 /// Rewrites `run`, neighbouring sealed segments, into one.
-pub(crate) fn rewrite(shared: &Shared, run: &[Arc<Segment>]) -> Result<(), RewriteError> {
+pub(super) fn rewrite(shared: &Shared, run: &[Arc<Segment>], pace: Pace) -> Result<(), RewriteError> {
     let (Some(first), Some(last)) = (run.first(), run.last()) else { return Ok(()) };
     let generation = run.iter().map(|segment| segment.name.generation).max().unwrap_or(0) + 1;
     let name = SegmentName { first: first.name.first, last: last.name.last, generation };
     let temporary = format!("{name}.tmp");
-    let written = Output::create(shared, name, &temporary).and_then(|output| fill(shared, run, output));
+    check_room(shared, run)?;
+    let written = Output::create(shared, name, pace, &temporary).and_then(|output| fill(shared, run, output));
     match written {
         Ok(written) => publish(shared, run, written, &temporary).map_err(RewriteError::from),
         Err(error) => {
@@ -52,6 +58,12 @@ pub(crate) fn rewrite(shared: &Shared, run: &[Arc<Segment>]) -> Result<(), Rewri
             Err(error)
         }
     }
+}
+
+/// A file that will not fit is not begun: until it failed it would take the last space from others.
+fn check_room(shared: &Shared, run: &[Arc<Segment>]) -> io::Result<()> {
+    let live: u64 = run.iter().map(|segment| segment.live()).sum();
+    if shared.files.free_bytes()? < live { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
 }
 
 fn fill(shared: &Shared, run: &[Arc<Segment>], mut output: Output<'_>) -> Result<Written, RewriteError> {
@@ -130,9 +142,14 @@ fn valid_controls(shared: &Shared, run: &[Arc<Segment>], footers: &[Footer]) -> 
 /// The file being written.
 struct Output<'a> {
     shared: &'a Shared,
+    pace: Pace,
     file: Arc<dyn crate::files::File>,
     header: SegmentHeader,
     position: u64,
+    /// Up to here it is synced.
+    synced: u64,
+    /// From here on nothing was looked at but this rewrite.
+    attended: u64,
     sequences: (Sequence, Sequence),
     /// Entries of the present log that wait for their frame.
     waiting: Vec<(EntryHeader, Bytes)>,
@@ -149,7 +166,12 @@ struct Written {
 }
 
 impl<'a> Output<'a> {
-    fn create(shared: &'a Shared, name: SegmentName, temporary: &str) -> Result<Self, RewriteError> {
+    fn create(
+        shared: &'a Shared,
+        name: SegmentName,
+        pace: Pace,
+        temporary: &str,
+    ) -> Result<Self, RewriteError> {
         if shared.files.list()?.iter().any(|file| file == temporary) {
             shared.files.remove(temporary)?;
         }
@@ -157,9 +179,12 @@ impl<'a> Output<'a> {
         let (salt, created_ms) = (shared.clock.random(), shared.clock.now_ms());
         Ok(Self {
             shared,
+            pace,
             file,
             header: SegmentHeader { name, salt, created_ms, data_end: 0 },
             position: DATA_START,
+            synced: DATA_START,
+            attended: DATA_START,
             sequences: Default::default(),
             waiting: Vec::new(),
             waiting_bytes: 0,
@@ -171,7 +196,7 @@ impl<'a> Output<'a> {
     }
 
     /// Takes over one entry, as far as its machine wants it. The last one of a log stays: it tells where the log ends.
-    fn copy(&mut self, shared: &Shared, entry: EntryRead, log_end: u64) -> io::Result<()> {
+    fn copy(&mut self, shared: &Shared, entry: EntryRead, log_end: u64) -> Result<(), RewriteError> {
         let mut header = entry.header;
         let payload = match shared.machine().keep(&header, &entry.payload) {
             Keep::Drop if header.end_offset() < log_end => return Ok(()),
@@ -187,7 +212,7 @@ impl<'a> Output<'a> {
         if self.waiting_bytes >= FRAME_BYTES { self.write_frame() } else { Ok(()) }
     }
 
-    fn end_log(&mut self, log: LogId) -> io::Result<()> {
+    fn end_log(&mut self, log: LogId) -> Result<(), RewriteError> {
         self.write_frame()?;
         let (rows, summary) = (std::mem::take(&mut self.rows), std::mem::take(&mut self.summary));
         if !rows.is_empty() {
@@ -196,7 +221,7 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
-    fn write_controls(&mut self, controls: Vec<Control>) -> io::Result<()> {
+    fn write_controls(&mut self, controls: Vec<Control>) -> Result<(), RewriteError> {
         for control in &controls {
             let header = EntryHeader {
                 log: control.log,
@@ -213,7 +238,7 @@ impl<'a> Output<'a> {
         self.write_frame()
     }
 
-    fn write_frame(&mut self) -> io::Result<()> {
+    fn write_frame(&mut self) -> Result<(), RewriteError> {
         if self.waiting.is_empty() {
             return Ok(());
         }
@@ -242,7 +267,19 @@ impl<'a> Output<'a> {
         self.file.write_at(self.position, &bytes)?;
         self.position += bytes.len() as u64;
         self.waiting_bytes = 0;
-        self.shared.upkeep.yield_to_writer(self.shared, bytes.len());
+        self.look_up()
+    }
+
+    /// Now and then: syncs, and lets others have their turn.
+    fn look_up(&mut self) -> Result<(), RewriteError> {
+        if self.position - self.synced >= UNSYNCED_MAX {
+            self.file.sync_data()?;
+            self.synced = self.position;
+        }
+        if self.position - self.attended >= STEP_BYTES {
+            self.attended = self.position;
+            self.shared.upkeep.attend(self.shared, self.pace)?;
+        }
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::SealJob;
+use super::cluster::Scatter;
 use crate::index::Rows;
 use crate::index::row::Row;
 use crate::segment::footer::{self, Footer, LogRows};
@@ -29,6 +30,8 @@ fn try_seal(shared: &Shared, job: &SealJob) -> io::Result<()> {
 
 fn encode_footer(shared: &Shared, job: &SealJob) -> Vec<u8> {
     let rows: Vec<Vec<Row>> = job.logs.iter().map(|&log| resident_rows(shared, log, job)).collect();
+    let scatter = Scatter::of(rows.iter().map(Vec::as_slice));
+    shared.upkeep.measured.note(job.segment.name.first, scatter);
     let parts = job.logs.iter().zip(&rows).zip(&job.summaries);
     let logs: Vec<LogRows<'_>> = parts
         .filter(|((_, rows), _)| !rows.is_empty())

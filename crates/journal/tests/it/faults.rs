@@ -1,7 +1,12 @@
 //! A disk that fails or fills.
 
-use annals_journal::{AppendError, Durability, FaultFiles, Group, LogId, Options};
+use std::sync::Arc;
 
+use annals_clock::Clock;
+use annals_journal::{AppendError, Durability, FaultFiles, Files, Group, Idle, Journal, LogId, Options};
+
+use crate::counting::CountingFiles;
+use crate::rewrite::eventually;
 use crate::world::{append, one, open_with, payload, read_all, small, start};
 
 #[test]
@@ -66,7 +71,7 @@ fn asynchronous_groups_are_synced_within_the_interval() {
         async_interval: std::time::Duration::from_millis(30),
         ..small()
     };
-    let journal = open_with(&files, options).start(std::sync::Arc::new(annals_journal::Idle)).unwrap();
+    let journal = open_with(&files, options).start(Arc::new(Idle)).unwrap();
     append(&journal, one(1, 0, 100)).unwrap();
     let mut tries = 0;
     while read_all(&start(&files.crash_keeping_only_synced()), 1).is_empty() {
@@ -94,4 +99,33 @@ fn a_group_that_can_never_fit_is_refused_and_others_go_on() {
         assert!(tries < 500, "appends never resumed");
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
+}
+
+#[test]
+fn rewrites_without_room_are_tried_less_and_less_often_until_there_is_room() {
+    let files = FaultFiles::new();
+    let counting = CountingFiles::new(&files);
+    let opened = Journal::open(small(), Arc::new(counting.clone()), Clock::system(), Arc::new(Idle)).unwrap();
+    let journal = opened.start(Arc::new(Idle)).unwrap();
+    for offset in 0..40 {
+        append(&journal, one(1, offset, 40_000)).unwrap();
+        append(&journal, one(2, offset, 10_000)).unwrap();
+    }
+    eventually("the spare is there", || !journal.is_full());
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    let first = "0000000001-0000000001-0000.segment".to_owned();
+    // The filesystem says that there is room and has none, as with a quota.
+    counting.promise(1 << 30);
+    let names = files.list().unwrap();
+    files.set_capacity(Some(names.iter().map(|name| files.bytes(name).len() as u64).sum()));
+    let mut trim = Group::new();
+    trim.trim(LogId(1), 40);
+    append(&journal, trim).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(2000));
+    let tries = counting.rewrites();
+    // At 20 ms, then after 40, 80 and so on; without patience there would be a hundred.
+    assert!((2..=8).contains(&tries), "{tries} tries");
+    files.set_capacity(None);
+    eventually("rewritten", || !files.list().unwrap().contains(&first));
+    assert_eq!(read_all(&journal, 2).len(), 40);
 }

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 mod basics;
+mod cluster;
+mod counting;
 mod crash;
 mod damage;
 mod faults;
