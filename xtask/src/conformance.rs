@@ -24,7 +24,7 @@ use crate::workspace::Workspace;
 #[derive(clap::Args)]
 #[group(id = "conformance-options")]
 pub(crate) struct Options {
-    /// librdkafka or kafka-python; both if it is not given
+    /// librdkafka, librdkafka-noautocreate or kafka-python; all if it is not given
     #[arg(value_name = "SUITE")]
     suite: Option<String>,
     /// Run only the tests whose name contains NAME; may be given more than once
@@ -51,7 +51,7 @@ struct Suite {
     run: fn(&Run<'_>) -> Result<Vec<Outcome>>,
 }
 
-const SUITES: &[Suite] = &[librdkafka::SUITE, kafka_python::SUITE];
+const SUITES: &[Suite] = &[librdkafka::SUITE, librdkafka::WITHOUT_CREATION, kafka_python::SUITE];
 
 /// What a suite needs to know to run.
 struct Run<'a> {
@@ -81,7 +81,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     Ok(test::report(&tally))
 }
 
-/// What CI runs: both suites without their longest tests.
+/// What CI runs: all suites without their longest tests.
 pub(crate) fn for_ci(workspace: &Workspace) -> Result<Tally> {
     let options = Options { suite: None, only: Vec::new(), full: false, server: None, lines: false };
     tally(workspace, &options)

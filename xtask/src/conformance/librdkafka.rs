@@ -22,7 +22,15 @@ pub(super) const SUITE: Suite = Suite {
     about: "the tests of the C client, from its sources (needs a C++ compiler and make)",
     // Its own clusters have four partitions for a topic that is created by naming it.
     settings: &["partitions_default=4"],
-    run,
+    run: |run| run_scenario(run, "default"),
+};
+
+/// The few tests that want a cluster which does not create topics by itself.
+pub(super) const WITHOUT_CREATION: Suite = Suite {
+    name: "librdkafka-noautocreate",
+    about: "the tests of the C client for clusters that do not create topics by themselves",
+    settings: &["partitions_default=4", "auto_create_topics=false"],
+    run: |run| run_scenario(run, "noautocreate"),
 };
 
 /// How many tests run at a time.
@@ -34,8 +42,9 @@ const KAFKA: &str = "4.1.0";
 /// What a test's name starts with: its number.
 const NUMBER_LEN: usize = 4;
 
-fn run(run: &Run<'_>) -> Result<Vec<Outcome>> {
-    let tests = build(run)?;
+/// Runs the chosen tests of one of the suite's scenarios.
+fn run_scenario(run: &Run<'_>, scenario: &str) -> Result<Vec<Outcome>> {
+    let tests = Tests { folder: build(run)?, scenario };
     let mut numbers: Vec<&str> = Vec::new();
     for name in run.list.names().into_iter().filter(|name| run.wants(name)) {
         let number = name.get(..NUMBER_LEN).with_context(|| format!("{name} has no number"))?;
@@ -51,7 +60,15 @@ fn run(run: &Run<'_>) -> Result<Vec<Outcome>> {
     Ok(outcomes)
 }
 
-fn run_all(run: &Run<'_>, tests: &Path, numbers: &[&str]) -> Result<Vec<Outcome>> {
+/// The built tests.
+struct Tests<'a> {
+    /// Where `test-runner` is.
+    folder: PathBuf,
+    /// Which of them apply.
+    scenario: &'a str,
+}
+
+fn run_all(run: &Run<'_>, tests: &Tests<'_>, numbers: &[&str]) -> Result<Vec<Outcome>> {
     let waiting = Mutex::new(numbers.iter());
     let next = || waiting.lock().ok()?.next().copied();
     let worker = || -> Result<Vec<Outcome>> {
@@ -77,7 +94,7 @@ fn run_all(run: &Run<'_>, tests: &Path, numbers: &[&str]) -> Result<Vec<Outcome>
 }
 
 /// Runs what failed against expectation again, one at a time.
-fn retry(run: &Run<'_>, tests: &Path, outcomes: &mut Vec<Outcome>) -> Result<()> {
+fn retry(run: &Run<'_>, tests: &Tests<'_>, outcomes: &mut Vec<Outcome>) -> Result<()> {
     let broken = run.list.broken(outcomes);
     for name in broken.iter().filter(|name| run.wants(name)) {
         println!("{name} failed; trying again by itself");
@@ -89,7 +106,7 @@ fn retry(run: &Run<'_>, tests: &Path, outcomes: &mut Vec<Outcome>) -> Result<()>
 }
 
 /// Runs the tests of one number and reads their report.
-fn run_number(run: &Run<'_>, tests: &Path, number: &str, attempt: &str) -> Result<Vec<Outcome>> {
+fn run_number(run: &Run<'_>, tests: &Tests<'_>, number: &str, attempt: &str) -> Result<Vec<Outcome>> {
     let folder = run.folder.join("runs").join(format!("{number}-{attempt}"));
     std::fs::create_dir_all(&folder)?;
     let (config, report, log) = (folder.join("test.conf"), folder.join("report.json"), folder.join("log"));
@@ -99,7 +116,8 @@ fn run_number(run: &Run<'_>, tests: &Path, number: &str, attempt: &str) -> Resul
     }
     let output = std::fs::File::create(&log)?;
     let mut command = Command::new("timeout");
-    command.arg(LIMIT.as_secs().to_string()).arg("./test-runner").args(["-p1", "-L"]).current_dir(tests);
+    command.arg(LIMIT.as_secs().to_string()).arg("./test-runner").args(["-p1", "-L", "-s", tests.scenario]);
+    command.current_dir(&tests.folder);
     command.env("TESTS", number).env("TEST_REPORT", &report).env("RDKAFKA_TEST_CONF", &config);
     command.env("TEST_KAFKA_VERSION", KAFKA).env("LD_LIBRARY_PATH", "../src:../src-cpp").env_remove("CI");
     // Some tests call Kafka's scripts; ours of that name calls `annals topic`.
@@ -140,7 +158,9 @@ fn read_report(report: &str, number: &str) -> Result<Vec<Outcome>> {
 /// Copies and builds the suite, once for each version. Returns the folder that holds `test-runner`.
 fn build(run: &Run<'_>) -> Result<PathBuf> {
     let (sources, version) = sources(run)?;
-    let copy = run.folder.join(&version);
+    let folder = run.workspace.target.join("conformance/librdkafka");
+    std::fs::create_dir_all(&folder)?;
+    let copy = folder.join(&version);
     let tests = copy.join("tests");
     if tests.join("test-runner").exists() {
         return Ok(tests);
@@ -151,7 +171,7 @@ fn build(run: &Run<'_>) -> Result<PathBuf> {
     }
     shell::run(Command::new("cp").arg("-r").arg(sources).arg(&copy))?;
     shell::run(Command::new("chmod").args(["-R", "u+rwX"]).arg(&copy))?;
-    let log = run.folder.join("build.log");
+    let log = folder.join("build.log");
     let script = "chmod +x configure lds-gen.py && find mklove packaging tests -name '*.sh' -exec chmod +x {} + && \
                   ./configure --disable-curl --disable-sasl --disable-ssl --disable-zstd --disable-lz4-ext && \
                   make -j4 libs && make -j4 -C tests build";
