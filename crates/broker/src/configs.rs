@@ -48,8 +48,7 @@ impl Broker {
         if validate_only || records.is_empty() {
             return decided.into_iter().map(|decided| decided.map(drop)).collect();
         }
-        let appended =
-            inner.catalogue_log.append(&inner.journal, &records, inner.clock.now_ms(), |_| {}).await;
+        let appended = inner.append_catalogue(&records, &[]).await;
         let unavailable = appended.err().map(|error| AlterConfigsError::Unavailable(error.to_string()));
         let result = |decided: Result<Option<Record>, _>| match (decided?, &unavailable) {
             (Some(_), Some(error)) => Err(error.clone()),

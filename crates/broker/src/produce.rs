@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, MutexGuard};
 
-use annals_journal::{Durability, Group, Payload, Permit, Ticket};
+use annals_journal::{Durability, Group, LogId, Payload, Permit, Ticket};
 use annals_topics::batch::{Batch, BatchError, TimestampType};
 use annals_topics::catalogue::Topic;
 use annals_topics::config;
@@ -130,7 +130,7 @@ impl Inner {
         let batches = accepted.iter().flat_map(|part| &part.batches);
         let bytes: usize = batches.clone().map(|batch| batch.header.size_bytes()).sum();
         // Only the number of entries counts here.
-        batches.for_each(|_| stand_in.push(annals_journal::LogId(0), 0, 1, 0, Payload::default()));
+        batches.for_each(|_| stand_in.push(LogId(0), 0, 1, 0, Payload::default()));
         Ok(self.journal.admit(stand_in.stored_len() + bytes, false).await?)
     }
 
@@ -193,7 +193,7 @@ impl Inner {
             let _changing = self.changing.lock().await;
             let block =
                 self.state.with_catalogue(|catalogue| catalogue.decide_producer_ids(PRODUCER_IDS_BLOCK));
-            self.append_catalogue(&[block.record], |_| {}).await?;
+            self.append_catalogue(&[block.record], &[]).await?;
             *ids = block.ids;
         }
         let id = ids.start;
@@ -201,13 +201,13 @@ impl Inner {
         Ok(id)
     }
 
-    /// Appends records to the catalogue's log, with whatever `more` adds to the group.
+    /// Appends records to the catalogue's log, and deletes the logs `doomed` with them.
     pub(crate) async fn append_catalogue(
         &self,
         records: &[annals_topics::offsets::Record],
-        more: impl FnOnce(&mut Group),
+        doomed: &[LogId],
     ) -> Result<(), Unavailable> {
-        self.catalogue_log.append(&self.journal, records, self.clock.now_ms(), more).await
+        self.catalogue_log.append(&self.journal, records, self.clock.now_ms(), doomed).await
     }
 }
 

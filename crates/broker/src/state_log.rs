@@ -2,12 +2,17 @@
 //!
 //! They are logs like any other, of record batches with keys; compaction keeps the latest record of each key. Their ids
 //! are fixed and never change.
+//!
+//! Invariants: batches reach the journal in the order of their offsets: an offset is given and the batch submitted under
+//! one lock, which is not held while room in the journal is waited for. On a full disk only what makes room is written:
+//! of these logs, records that delete their keys.
+
+use std::sync::{Mutex, PoisonError};
 
 use annals_clock::TimestampMs;
-use annals_journal::{Group, Journal, LogId, Payload};
-use annals_topics::batch::{BatchBuilder, BatchOptions, NewRecord};
+use annals_journal::{Group, Journal, LogId, Payload, Ticket};
+use annals_topics::batch::{Batch, BatchBuilder, BatchOptions, NewRecord};
 use annals_topics::offsets::Record;
-use tokio::sync::Mutex;
 
 use crate::storage::Unavailable;
 
@@ -29,7 +34,7 @@ impl StateLog {
         Self { log, next_offset: Mutex::new(next_offset) }
     }
 
-    /// Appends `records` in one group with whatever `more` adds to it. Durable and applied on return.
+    /// Appends `records` in one group, which also deletes the logs `doomed`. Durable and applied on return.
     ///
     /// # Errors
     /// [`Unavailable`]; then nothing was appended, unless the journal stopped meanwhile.
@@ -38,32 +43,99 @@ impl StateLog {
         journal: &Journal,
         records: &[Record],
         now_ms: TimestampMs,
-        more: impl FnOnce(&mut Group),
+        doomed: &[LogId],
     ) -> Result<(), Unavailable> {
-        let mut next_offset = self.next_offset.lock().await;
-        let mut group = Group::new();
-        if !records.is_empty() {
-            let payload = encode(records, *next_offset, now_ms)?;
-            group.push(self.log, *next_offset, records.len() as u32, now_ms, payload);
-        }
-        more(&mut group);
-        let permit = journal.admit(group.stored_len(), true).await?;
-        let ticket = journal.submit(permit, group);
-        *next_offset += records.len() as u64;
-        drop(next_offset);
-        ticket.await?;
+        let batch = if records.is_empty() { None } else { Some(build(records, now_ms)?) };
+        let stand_in = self.group(batch.as_ref(), 0, doomed);
+        let permit = journal.admit(stand_in.stored_len(), frees_space(records)).await?;
+        let submit = |group| journal.submit(permit, group);
+        self.submit(batch.as_ref(), doomed, submit).await?;
         Ok(())
+    }
+
+    /// Gives the batch its offsets and submits it, before any other gets the ones after them.
+    fn submit(
+        &self,
+        batch: Option<&Batch>,
+        doomed: &[LogId],
+        submit: impl FnOnce(Group) -> Ticket,
+    ) -> Ticket {
+        let mut next_offset = self.next_offset.lock().unwrap_or_else(PoisonError::into_inner);
+        let ticket = submit(self.group(batch, *next_offset, doomed));
+        *next_offset += batch.map_or(0, |batch| u64::from(batch.header.record_count.cast_unsigned()));
+        ticket
+    }
+
+    fn group(&self, batch: Option<&Batch>, base_offset: u64, doomed: &[LogId]) -> Group {
+        let mut group = Group::new();
+        if let Some(batch) = batch {
+            let mut header = batch.header;
+            header.assign(base_offset.cast_signed(), header.leader_epoch);
+            let payload = Payload::with_head(&header.to_bytes(), batch.body.clone(), header.stored_crc());
+            let records = header.record_count.cast_unsigned();
+            group.push(self.log, base_offset, records, header.max_timestamp, payload);
+        }
+        doomed.iter().for_each(|&log| group.delete(log));
+        group
     }
 }
 
-fn encode(records: &[Record], base_offset: u64, now_ms: TimestampMs) -> Result<Payload, Unavailable> {
-    let options = BatchOptions { base_offset: base_offset.cast_signed(), ..BatchOptions::default() };
-    let mut builder = BatchBuilder::new(options);
+/// Whether these records only delete what their keys had.
+pub(crate) fn frees_space(records: &[Record]) -> bool {
+    records.iter().all(|record| record.value.is_none())
+}
+
+fn build(records: &[Record], now_ms: TimestampMs) -> Result<Batch, Unavailable> {
+    let failed = |error: &dyn std::fmt::Display| Unavailable::Stopped(error.to_string());
+    let mut builder = BatchBuilder::new(BatchOptions::default());
     for record in records {
         let record =
             NewRecord { key: Some(&record.key), value: record.value.as_deref(), ..NewRecord::at(now_ms) };
-        builder.push(&record).map_err(|error| Unavailable::Stopped(error.to_string()))?;
+        builder.push(&record).map_err(|error| failed(&error))?;
     }
-    let batch = builder.build().map_err(|error| Unavailable::Stopped(error.to_string()))?;
-    Ok(Payload::new(batch.encode()))
+    builder.build().map_err(|error| failed(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use annals_topics::batch::BatchOptions;
+
+    use crate::api::offsets::CommitError;
+    use crate::api::topics::TopicRef;
+    use crate::groups::tests::{World, batch};
+
+    /// Writes until the disk takes no more.
+    async fn fill(world: &World, topic: &str) {
+        world.files.set_capacity(Some(6 << 20));
+        let now_ms = world.broker.inner.clock.now_ms();
+        for count in [2000, 100, 1] {
+            let records = batch(count, now_ms, BatchOptions::default());
+            while world.send(topic, 0, records.clone()).await.durable().await.remove(0).is_ok() {}
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_takes_deletions_and_no_other_change() {
+        let world = World::new();
+        world.create("large", 1).await;
+        world.create("small", 1).await;
+        assert_eq!(world.commit("readers", "small", 0, 1).await, Ok(()));
+        fill(&world, "large").await;
+        let committed = world.commit("readers", "small", 0, 2).await;
+        assert!(matches!(committed, Err(CommitError::Unavailable(_))), "{committed:?}");
+        let deleted = world.broker.delete_offsets(&world.caller, "readers".into(), vec![("small".into(), 0)]);
+        assert_eq!(deleted.await.unwrap(), [Ok(())]);
+        let topics = vec![TopicRef::Name("large".into())];
+        assert!(world.broker.delete_topics(&world.caller, topics).await[0].is_ok());
+        // Then there is room again.
+        for _ in 0..500 {
+            if world.commit("readers", "small", 0, 3).await.is_ok() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the space of the deleted topic did not come back");
+    }
 }

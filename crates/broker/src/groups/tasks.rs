@@ -9,6 +9,7 @@ use annals_topics::offsets::Record;
 
 use super::{Groups, now, stored_bytes};
 use crate::Inner;
+use crate::state_log::frees_space;
 use crate::storage::Unavailable;
 
 /// Records that one append takes; a single larger write goes alone.
@@ -72,7 +73,7 @@ async fn append(inner: &Inner, writes: &[Write]) -> Result<(), WriteError> {
         return Err(WriteError::TooLarge);
     }
     let records: Vec<Record> = writes.iter().flat_map(Write::records).cloned().collect();
-    let appended = inner.offsets_log.append(&inner.journal, &records, inner.clock.now_ms(), |_| {}).await;
+    let appended = inner.offsets_log.append(&inner.journal, &records, inner.clock.now_ms(), &[]).await;
     appended.map_err(|error| match error {
         Unavailable::DiskFull | Unavailable::Stopped(_) => {
             // The journal has said so aloud; here it happens as often as consumers commit.
@@ -84,12 +85,16 @@ async fn append(inner: &Inner, writes: &[Write]) -> Result<(), WriteError> {
 
 impl Groups {
     /// What goes into the next append: at least one write, if there is any.
+    ///
+    /// Deletions go without others: on a full disk, which refuses those.
     fn take_writes(&self) -> Vec<Write> {
         let mut state = self.lock();
-        let (mut taken, mut bytes) = (Vec::new(), 0);
+        let (mut taken, mut bytes): (Vec<Write>, _) = (Vec::new(), 0);
+        let deletes = |write: &Write| frees_space(write.records());
         while let Some(write) = state.queue.front() {
             bytes += stored_bytes(write);
-            if bytes > APPEND_BYTES_MAX && !taken.is_empty() {
+            let fits = |first| bytes <= APPEND_BYTES_MAX && deletes(first) == deletes(write);
+            if !taken.first().is_none_or(fits) {
                 break;
             }
             taken.extend(state.queue.pop_front());

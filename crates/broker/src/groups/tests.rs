@@ -112,7 +112,7 @@ impl World {
         self.send(topic, 0, records).await
     }
 
-    async fn send(&self, topic: &str, partition: i32, records: Bytes) -> ProduceTicket {
+    pub(crate) async fn send(&self, topic: &str, partition: i32, records: Bytes) -> ProduceTicket {
         let part = ProducePartition { topic: TopicRef::Name(topic.into()), partition, records };
         let request =
             ProduceRequest { acks: Acks::All, timeout: Duration::from_secs(5), partitions: vec![part] };

@@ -52,7 +52,7 @@ impl Inner {
         if validate_only {
             return Ok(());
         }
-        let appended = self.append_catalogue(&records, |_| {}).await;
+        let appended = self.append_catalogue(&records, &[]).await;
         appended.map_err(|error| CreatePartitionsError::Unavailable(error.to_string()))
     }
 
@@ -87,11 +87,9 @@ impl Inner {
         let decision = self.state.with_catalogue(|catalogue| catalogue.decide_delete(topic.id));
         let record = decision.map_err(|_| DeleteTopicError::UnknownId(topic.id))?;
         // The definition and the data go in one group: there is no half-deleted topic after a crash.
-        let records = [record];
-        let appended = self.append_catalogue(&records, |group| {
-            topic.logs.iter().for_each(|&log| group.delete(LogId(log)));
-        });
-        appended.await.map_err(|error| DeleteTopicError::Unavailable(error.to_string()))?;
+        let logs: Vec<LogId> = topic.logs.iter().copied().map(LogId).collect();
+        let appended = self.append_catalogue(&[record], &logs).await;
+        appended.map_err(|error| DeleteTopicError::Unavailable(error.to_string()))?;
         self.topic_deleted(&topic.name);
         self.metrics.topic_deleted(&topic.name);
         Ok(DeletedTopic { name: Arc::clone(&topic.name), id: topic.id })

@@ -35,7 +35,7 @@ impl Broker {
         let decision = inner.state.with_catalogue(|catalogue| catalogue.decide_create(&new, limits));
         let mut failure = None;
         if !request.validate_only && !decision.records.is_empty() {
-            failure = inner.append_catalogue(&decision.records, |_| {}).await.err();
+            failure = inner.append_catalogue(&decision.records, &[]).await.err();
         }
         let mut outcomes = Vec::with_capacity(request.topics.len());
         for (index, (topic, result)) in request.topics.iter().zip(decision.results).enumerate() {

@@ -71,7 +71,7 @@ impl Inner {
             let reason = error.to_string();
             return Err(TopicError::InvalidName { name: Arc::clone(name), reason });
         }
-        let appended = self.append_catalogue(&decision.records, |_| {}).await;
+        let appended = self.append_catalogue(&decision.records, &[]).await;
         appended
             .map_err(|error| TopicError::Unavailable { name: Arc::clone(name), reason: error.to_string() })
     }
