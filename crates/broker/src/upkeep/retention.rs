@@ -1,4 +1,8 @@
 //! Retention: topics lose what is older or more than they want to keep. Also forgets producers that went away.
+//!
+//! A stretch of a partition is as old as the largest timestamp of its records, which is their producer's, unless the
+//! topic stamps records when they arrive (`message.timestamp.type`). Where no record has a timestamp, the stretch counts
+//! as new: `retention.ms` never removes it, `retention.bytes` does.
 
 use std::sync::Arc;
 
