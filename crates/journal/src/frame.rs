@@ -22,6 +22,10 @@ pub(crate) const FRAME_ALIGNMENT: usize = 8;
 /// Writes start at multiples of this, so that no write touches a sector that holds synced data.
 pub(crate) const BLOCK_LEN: usize = 4096;
 
+/// The largest sequence and the largest offset that anything on disk may have: what is larger is no number of this journal.
+/// Nobody gets there by counting, and what is added to one below it cannot overflow.
+pub(crate) const NUMBER_MAX: u64 = i64::MAX.cast_unsigned();
+
 pub(crate) const MAGIC: [u8; 4] = *b"AnFr";
 const VERSION: u8 = 1;
 
@@ -75,7 +79,7 @@ pub(crate) enum FrameError {
     Version(u8),
     #[error("the checksum of the frame's header does not match")]
     Checksum,
-    #[error("the frame's lengths contradict each other")]
+    #[error("the frame's numbers contradict each other")]
     Inconsistent,
     #[error("the frame was written for another file or position")]
     Misplaced,
@@ -129,7 +133,9 @@ impl FrameHeader {
         if header.len > left || header.table_end() as u64 > left {
             return Err(FrameError::Truncated);
         }
-        if (header.table_end() as u64) > header.len {
+        if (header.table_end() as u64) > header.len
+            || header.sequence.max(header.durable_before).0 > NUMBER_MAX
+        {
             return Err(FrameError::Inconsistent);
         }
         Ok(header)
@@ -175,7 +181,9 @@ fn encode_entry(entry: &EntryHeader, out: &mut Vec<u8>) {
 fn decode_entry(bytes: &[u8]) -> Option<EntryHeader> {
     let base_offset = u64_at(bytes, 8);
     let records = u32_at(bytes, 24);
-    base_offset.checked_add(u64::from(records))?;
+    if base_offset > NUMBER_MAX {
+        return None;
+    }
     Some(EntryHeader {
         log: LogId(u64_at(bytes, 0)),
         kind: EntryKind::from_stored(bytes[36])?,
@@ -259,6 +267,23 @@ mod tests {
             let read = FrameHeader::decode(&bytes, bytes.len() as u64).and_then(|h| decode_table(&h, &bytes));
             assert!(read.is_err(), "bit {bit} went unnoticed");
         }
+    }
+
+    #[test]
+    fn numbers_that_nothing_could_follow_are_refused() {
+        let (header, entries) = sample();
+        let absurd = Sequence(u64::MAX);
+        for header in
+            [FrameHeader { sequence: absurd, ..header }, FrameHeader { durable_before: absurd, ..header }]
+        {
+            let mut bytes = Vec::new();
+            header.encode(entries.iter(), &mut bytes);
+            assert_eq!(FrameHeader::decode(&bytes, u64::MAX), Err(FrameError::Inconsistent));
+        }
+        let entry = EntryHeader { base_offset: u64::MAX - 3, ..entries[0] };
+        let mut bytes = Vec::new();
+        header.encode([entry].iter(), &mut bytes);
+        assert_eq!(decode_table(&header, &bytes), Err(FrameError::Inconsistent));
     }
 
     #[test]

@@ -16,13 +16,17 @@ use bytes::Bytes;
 
 use crate::entry::EntryKind;
 use crate::files::{File, read_exact_at};
-use crate::frame::{u16_at, u32_at, u64_at};
+use crate::frame::{NUMBER_MAX, u16_at, u32_at, u64_at};
 use crate::id::{LogId, Sequence};
 use crate::index::row::Row;
 
 const MAGIC: [u8; 8] = *b"AnFooter";
 const VERSION: u16 = 1;
-const TRAILER_LEN: usize = 80;
+pub(crate) const TRAILER_LEN: usize = 80;
+/// The last byte of the directory's checksum, the last in the trailer that is not always zero.
+const LAST_BYTE: usize = 75;
+/// Bits in which the beginning of a damaged trailer may differ.
+const BITS_WRONG_MAX: u32 = 4;
 const DIRECTORY_ROW_LEN: usize = 72;
 const CONTROL_LEN: usize = 24;
 
@@ -118,11 +122,22 @@ pub(crate) fn encode(
     footer
 }
 
-/// Puts an encoded footer behind the frames of a file and makes both durable.
+/// Puts an encoded footer behind the frames of a file and makes both durable. The trailer comes last, so that a trailer
+/// never stands behind parts that a crash tore.
 pub(crate) fn write(file: &dyn File, data_end: u64, footer: &[u8]) -> io::Result<()> {
+    let (parts, trailer) = footer.split_at(footer.len() - TRAILER_LEN);
     file.set_len(data_end + footer.len() as u64)?;
-    file.write_at(data_end, footer)?;
+    file.write_at(data_end, parts)?;
+    file.sync_data()?;
+    file.write_at(data_end + parts.len() as u64, trailer)?;
     file.sync_data()
+}
+
+/// Whether the last bytes of a file are no trailer, or one of which a part never reached the disk. What did not is zero,
+/// and neither the trailer's first byte nor the last of its checksums is likely to be.
+pub(crate) fn is_torn(trailer: &[u8]) -> bool {
+    let differing = trailer.iter().zip(MAGIC).map(|(byte, wanted)| (byte ^ wanted).count_ones());
+    trailer[0] == 0 || trailer[LAST_BYTE] == 0 || differing.sum::<u32>() > BITS_WRONG_MAX
 }
 
 fn encode_log(log: &LogRows<'_>, directory: &mut Vec<u8>, rows: &mut Vec<u8>, summaries: &mut Vec<u8>) {
@@ -180,6 +195,27 @@ fn encode_trailer(
 }
 
 impl DirectoryRow {
+    /// Whether its parts lie in a footer with rows and summaries of these lengths, and its numbers can be.
+    fn is_possible(&self, rows_len: u64, summaries_len: u64) -> bool {
+        let rows_end = (u64::from(self.row_start) + u64::from(self.row_count)) * Row::STORED_LEN as u64;
+        let summary_end = u64::from(self.summary_start) + u64::from(self.summary_len);
+        rows_end <= rows_len
+            && summary_end <= summaries_len
+            && self.first_offset <= self.end_offset
+            && self.end_offset <= NUMBER_MAX + u64::from(u32::MAX)
+            && self.bytes <= NUMBER_MAX
+    }
+
+    /// Whether `rows` are those of this log: in order, from its first offset to its end.
+    fn fits(&self, rows: &[Row]) -> bool {
+        let first = rows.first().map_or(0, |row| row.base_offset);
+        let end = rows.last().map_or(0, |row| row.base_offset.saturating_add(u64::from(row.records)));
+        let follows = |pair: &[Row]| {
+            pair[0].base_offset.saturating_add(u64::from(pair[0].records)) <= pair[1].base_offset
+        };
+        first == self.first_offset && end == self.end_offset && rows.windows(2).all(follows)
+    }
+
     pub(crate) fn has_summary(&self) -> bool {
         self.summary_len > 0
     }
@@ -191,10 +227,10 @@ impl Footer {
         let file_len = file.len()?;
         let trailer_at = file_len.checked_sub(TRAILER_LEN as u64).ok_or(FooterError::Missing)?;
         let trailer = read_exact_at(file, trailer_at, TRAILER_LEN)?;
-        if trailer[..8] != MAGIC {
-            return Err(FooterError::Missing);
+        if trailer[..8] != MAGIC || crc32c::crc32c(&trailer[12..]) != u32_at(&trailer, 8) {
+            return Err(if is_torn(&trailer) { FooterError::Missing } else { FooterError::Damaged });
         }
-        if crc32c::crc32c(&trailer[12..]) != u32_at(&trailer, 8) || u16_at(&trailer, 12) > VERSION {
+        if u16_at(&trailer, 12) > VERSION {
             return Err(FooterError::Damaged);
         }
         Self::read_directory(file, &trailer, trailer_at)
@@ -216,7 +252,7 @@ impl Footer {
             return Err(FooterError::Damaged);
         }
         let (rows, control_bytes) = bytes.split_at(logs * DIRECTORY_ROW_LEN);
-        let directory = rows.chunks_exact(DIRECTORY_ROW_LEN).map(decode_directory_row).collect();
+        let directory: Vec<_> = rows.chunks_exact(DIRECTORY_ROW_LEN).map(decode_directory_row).collect();
         let controls: Option<Vec<_>> = control_bytes.chunks_exact(CONTROL_LEN).map(decode_control).collect();
         let rows_start = data_end + directory_len;
         let place = Place {
@@ -227,11 +263,18 @@ impl Footer {
             last_sequence: Sequence(u64_at(trailer, 64)),
             damaged: trailer[14] != 0,
         };
+        if !place.is_possible() || !directory.iter().all(|log| log.is_possible(rows_len, summaries_len)) {
+            return Err(FooterError::Damaged);
+        }
         Ok(Self { directory, controls: controls.ok_or(FooterError::Damaged)?, place })
     }
 }
 
 impl Place {
+    fn is_possible(&self) -> bool {
+        self.first_sequence.max(self.last_sequence).0 <= NUMBER_MAX
+    }
+
     /// Reads the rows of one log.
     pub(crate) fn read_rows(&self, file: &dyn File, log: &DirectoryRow) -> Result<Vec<Row>, FooterError> {
         let at = self.rows_start + u64::from(log.row_start) * Row::STORED_LEN as u64;
@@ -239,7 +282,8 @@ impl Place {
         if crc32c::crc32c(&bytes) != log.rows_crc {
             return Err(FooterError::Damaged);
         }
-        Ok(bytes.chunks_exact(Row::STORED_LEN).map(Row::decode).collect())
+        let rows: Vec<_> = bytes.chunks_exact(Row::STORED_LEN).map(Row::decode).collect();
+        if log.fits(&rows) { Ok(rows) } else { Err(FooterError::Damaged) }
     }
 
     /// Reads the summary of one log; empty if its owner gave none.
@@ -267,6 +311,92 @@ fn decode_directory_row(bytes: &[u8]) -> DirectoryRow {
 }
 
 fn decode_control(bytes: &[u8]) -> Option<Control> {
-    let kind = EntryKind::from_stored(bytes[16])?;
-    Some(Control { log: LogId(u64_at(bytes, 0)), kind, offset: u64_at(bytes, 8) })
+    let (kind, offset) = (EntryKind::from_stored(bytes[16])?, u64_at(bytes, 8));
+    (offset <= NUMBER_MAX).then_some(Control { log: LogId(u64_at(bytes, 0)), kind, offset })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trailer() -> Vec<u8> {
+        let mut trailer = vec![0; TRAILER_LEN];
+        trailer[..8].copy_from_slice(&MAGIC);
+        trailer[8..=LAST_BYTE].fill(7);
+        trailer
+    }
+
+    #[test]
+    fn a_trailer_of_which_part_is_missing_is_torn() {
+        assert!(!is_torn(&trailer()));
+        for kept in 0..=LAST_BYTE {
+            let mut torn = trailer();
+            torn[kept..].fill(0);
+            assert!(is_torn(&torn), "the first {kept} bytes arrived");
+            let mut torn = trailer();
+            torn[..=kept].fill(0);
+            assert!(is_torn(&torn), "all but the first {} bytes arrived", kept + 1);
+        }
+    }
+
+    #[test]
+    fn a_trailer_in_which_a_bit_changed_is_not() {
+        for bit in 0..TRAILER_LEN as u64 * 8 {
+            let mut damaged = trailer();
+            damaged[bit as usize / 8] ^= 1 << (bit % 8);
+            assert!(!is_torn(&damaged), "bit {bit}");
+        }
+    }
+
+    /// A file that holds nothing but the footer of one log with two rows, the first of them changed by `change`.
+    fn file(change: impl Fn(&mut Row), directory: impl Fn(&mut [u8])) -> std::sync::Arc<dyn File> {
+        use crate::files::{Files as _, OpenMode, fault::FaultFiles};
+
+        let row =
+            |base_offset| Row { base_offset, timestamp_ms: 5, position: 4200, len: 0, records: 2, crc: 0 };
+        let mut rows = [row(7), row(9)];
+        change(&mut rows[0]);
+        let logs = [LogRows { log: LogId(64), rows: &rows, summary: b"" }];
+        let mut bytes = encode(&logs, &[], 0, (Sequence(1), Sequence(2)), false);
+        directory(&mut bytes[..DIRECTORY_ROW_LEN]);
+        let trailer_at = bytes.len() - TRAILER_LEN;
+        let crc = crc32c::crc32c(&bytes[..DIRECTORY_ROW_LEN]);
+        bytes[trailer_at + 72..trailer_at + 76].copy_from_slice(&crc.to_le_bytes());
+        let crc = crc32c::crc32c(&bytes[trailer_at + 12..]);
+        bytes[trailer_at + 8..trailer_at + 12].copy_from_slice(&crc.to_le_bytes());
+        let file = FaultFiles::new().open("segment", OpenMode::CreateNew).unwrap();
+        file.write_at(0, &bytes).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_footer_gives_back_its_rows() {
+        let file = file(|_| {}, |_| {});
+        let footer = Footer::read(file.as_ref()).unwrap();
+        let rows = footer.place.read_rows(file.as_ref(), &footer.directory[0]).unwrap();
+        assert_eq!((rows[0].base_offset, rows[1].end_offset()), (7, 11));
+    }
+
+    #[test]
+    fn a_footer_that_promises_more_than_there_is_is_damaged() {
+        let is_damaged =
+            |file: std::sync::Arc<dyn File>| matches!(Footer::read(file.as_ref()), Err(FooterError::Damaged));
+        // The number of rows, 4 GiB of summary, and an end before the start.
+        assert!(is_damaged(file(|_| {}, |row| row[44..48].copy_from_slice(&u32::MAX.to_le_bytes()))));
+        assert!(is_damaged(file(|_| {}, |row| row[56..60].copy_from_slice(&u32::MAX.to_le_bytes()))));
+        assert!(is_damaged(file(|_| {}, |row| row[16..24].copy_from_slice(&3_u64.to_le_bytes()))));
+    }
+
+    #[test]
+    fn rows_that_contradict_each_other_are_damaged() {
+        for base_offset in [8, u64::MAX] {
+            let file = file(
+                |row| row.base_offset = base_offset,
+                |row| row[8..16].copy_from_slice(&base_offset.min(9).to_le_bytes()),
+            );
+            let footer = Footer::read(file.as_ref()).unwrap();
+            let rows = footer.place.read_rows(file.as_ref(), &footer.directory[0]);
+            assert!(matches!(rows, Err(FooterError::Damaged)), "{rows:?}");
+        }
+    }
 }

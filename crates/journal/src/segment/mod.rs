@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::Bytes;
 
 use crate::files::{File, read_exact_at};
-use crate::frame::{BLOCK_LEN, u16_at, u32_at, u64_at};
+use crate::frame::{BLOCK_LEN, NUMBER_MAX, u16_at, u32_at, u64_at};
 
 /// Frames start here; the block before it is the segment's header.
 pub(crate) const DATA_START: u64 = BLOCK_LEN as u64;
@@ -43,7 +43,7 @@ impl SegmentName {
         let mut number = || parts.next()?.parse::<u64>().ok();
         let (first, last, generation) = (number()?, number()?, number()?);
         let name = Self { first, last, generation: u32::try_from(generation).ok()? };
-        (name.to_string() == file_name && first <= last).then_some(name)
+        (name.to_string() == file_name && first <= last && last <= NUMBER_MAX).then_some(name)
     }
 
     /// Whether this file makes `other` obsolete.
