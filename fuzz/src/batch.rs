@@ -88,7 +88,6 @@ fn check_accepted(batch: &Batch, rules: &AcceptRules) {
     assert_eq!(i64::from(header.record_count), i64::from(header.last_offset_delta) + 1);
     let is_walked = header.attributes.compression() == Ok(Compression::None)
         || rules.key_required
-        || rules.compression != CompressionPolicy::Producer
         || rules.record_check == RecordCheck::Always;
     if is_walked {
         check_records(batch);
