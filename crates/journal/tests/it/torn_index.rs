@@ -21,9 +21,14 @@ fn two_segments() -> (FaultFiles, [String; 2]) {
     }
     journal.close();
     let mut names = files.list().unwrap();
-    names.retain(|name| name.ends_with(".segment"));
+    // A spare that was being prepared may be left.
+    names.retain(|name| name.ends_with(".segment") && is_sealed(&files.bytes(name)));
     names.sort();
     (files, names.try_into().expect("two segments"))
+}
+
+fn is_sealed(bytes: &[u8]) -> bool {
+    bytes.len() > 80 && bytes[bytes.len() - 80..].starts_with(b"AnFooter")
 }
 
 /// How many bytes of the file are its index: see `docs/format.md`.
