@@ -70,6 +70,7 @@ fn reader(load: &Load<'_>) -> Result<BaseConsumer<Quiet>> {
     config
         .set("group.id", "annals-bench")
         .set("enable.auto.commit", "false")
+        .set("auto.offset.reset", "error")
         .set("enable.partition.eof", "true");
     load.connection.create(&config, Quiet)
 }

@@ -97,6 +97,8 @@ fn reader(load: &Load<'_>) -> Result<BaseConsumer<Quiet>> {
         ("fetch.queue.backoff.ms", "5"),
     ]);
     config.set("group.id", "annals-bench").set("enable.auto.commit", "false");
+    // Going on from another offset would lose records without a word.
+    config.set("auto.offset.reset", "error");
     let reader: BaseConsumer<Quiet> = load.connection.create(&config, Quiet)?;
     let partitions: Vec<Partition> = cluster::topic(&reader, load.topic())?.partitions().collect();
     let end = look_up(&reader, &partitions, Which::Latest)?;
