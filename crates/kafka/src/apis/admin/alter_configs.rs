@@ -3,16 +3,15 @@
 use std::ops::RangeInclusive;
 
 use annals_broker::api::configs::{AlterConfigs as Alter, ConfigChange};
-use kafka_protocol::ResponseError;
 use kafka_protocol::messages::alter_configs_request::AlterConfigsResource;
 use kafka_protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
 use kafka_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse, ApiKey, BrokerId};
 
-use crate::apis::values::{message, node};
+use crate::apis::values::node;
 use crate::apis::{Api, Context};
 use crate::shape::{Kind, Shape, array, bool, int8, string};
 
-use super::resources::{Refusal, resource};
+use super::resources::{Refusal, alter, resource};
 
 const CONFIG: Kind = Kind::Struct(&[string("Name"), string("Value")]);
 const RESOURCE: Kind =
@@ -31,17 +30,13 @@ impl Api for AlterConfigs {
 
     async fn handle(context: &Context, _: i16, request: AlterConfigsRequest) -> AlterConfigsResponse {
         let changes = request.resources.iter().map(|at| change(at, node(context))).collect();
-        let results = apply(context, changes, request.validate_only).await;
-        let responses = request.resources.into_iter().zip(results).map(|(resource, result)| {
-            let response = AlterConfigsResourceResponse::default()
+        let results = alter(context, changes, request.validate_only).await;
+        let responses = request.resources.into_iter().zip(results).map(|(resource, (code, why))| {
+            AlterConfigsResourceResponse::default()
                 .with_resource_type(resource.resource_type)
-                .with_resource_name(resource.resource_name);
-            match result {
-                Ok(()) => response.with_error_message(None),
-                Err(Refusal(error, why)) => {
-                    response.with_error_code(error.code()).with_error_message(message(&why))
-                }
-            }
+                .with_resource_name(resource.resource_name)
+                .with_error_code(code)
+                .with_error_message(why)
         });
         AlterConfigsResponse::default().with_responses(responses.collect())
     }
@@ -53,22 +48,4 @@ fn change(at: &AlterConfigsResource, node: BrokerId) -> Result<Alter, Refusal> {
         configs.map(|config| (config.name.to_string(), config.value.as_ref().map(ToString::to_string)));
     let change = ConfigChange::Replace(configs.collect());
     Ok(Alter { resource: resource(at.resource_type, &at.resource_name, node)?, change })
-}
-
-/// Hands the changes that can be read to the broker; the result of each, in order.
-pub(crate) async fn apply(
-    context: &Context,
-    changes: Vec<Result<Alter, Refusal>>,
-    validate_only: bool,
-) -> Vec<Result<(), Refusal>> {
-    let readable = changes.iter().filter_map(|change| change.as_ref().ok().cloned()).collect();
-    let mut altered =
-        context.broker.alter_configs(&context.caller, readable, validate_only).await.into_iter();
-    let results = changes.into_iter().map(|change| {
-        change.and_then(|_| match altered.next() {
-            Some(result) => result.map_err(|error| Refusal::from(&error)),
-            None => Err(Refusal(ResponseError::UnknownServerError, "not answered".to_owned())),
-        })
-    });
-    results.collect()
 }

@@ -11,12 +11,11 @@ use kafka_protocol::messages::{
     ApiKey, BrokerId, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
 };
 
-use crate::apis::values::{message, node};
+use crate::apis::values::node;
 use crate::apis::{Api, Context};
 use crate::shape::{Kind, Shape, array, bool, int8, string};
 
-use super::alter_configs::apply;
-use super::resources::{Refusal, resource};
+use super::resources::{Refusal, alter, resource};
 
 const CONFIG: Kind = Kind::Struct(&[string("Name"), int8("ConfigOperation"), string("Value")]);
 const RESOURCE: Kind =
@@ -39,17 +38,13 @@ impl Api for IncrementalAlterConfigs {
         request: IncrementalAlterConfigsRequest,
     ) -> IncrementalAlterConfigsResponse {
         let changes = request.resources.iter().map(|at| change(at, node(context))).collect();
-        let results = apply(context, changes, request.validate_only).await;
-        let responses = request.resources.into_iter().zip(results).map(|(resource, result)| {
-            let response = AlterConfigsResourceResponse::default()
+        let results = alter(context, changes, request.validate_only).await;
+        let responses = request.resources.into_iter().zip(results).map(|(resource, (code, why))| {
+            AlterConfigsResourceResponse::default()
                 .with_resource_type(resource.resource_type)
-                .with_resource_name(resource.resource_name);
-            match result {
-                Ok(()) => response.with_error_message(None),
-                Err(Refusal(error, why)) => {
-                    response.with_error_code(error.code()).with_error_message(message(&why))
-                }
-            }
+                .with_resource_name(resource.resource_name)
+                .with_error_code(code)
+                .with_error_message(why)
         });
         IncrementalAlterConfigsResponse::default().with_responses(responses.collect())
     }

@@ -1,16 +1,17 @@
-//! What configs belong to, and what they are, in the numbers of the protocol.
+//! What configs belong to, what they are, in the numbers of the protocol, and how they are changed.
 //!
 //! There is one node, so the settings of "the node" and "all nodes" are the same. Other kinds of resources have no
 //! settings here and are refused by name.
 
 use annals_broker::api::configs::{
-    AlterConfigsError, ConfigKind, ConfigResource, ConfigSource, DescribeConfigsError,
+    AlterConfigs, AlterConfigsError, ConfigKind, ConfigResource, ConfigSource, DescribeConfigsError,
 };
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::BrokerId;
 use kafka_protocol::protocol::StrBytes;
 
-use crate::apis::values::shared;
+use crate::apis::Context;
+use crate::apis::values::{NO_ERROR, message, shared};
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
@@ -39,6 +40,31 @@ impl From<&AlterConfigsError> for Refusal {
             AlterConfigsError::Unavailable(_) => ResponseError::KafkaStorageError,
         };
         Self(code, error.to_string())
+    }
+}
+
+/// Hands the changes that can be read to the broker. The error code and message of each, in order.
+pub(crate) async fn alter(
+    context: &Context,
+    changes: Vec<Result<AlterConfigs, Refusal>>,
+    validate_only: bool,
+) -> Vec<(i16, Option<StrBytes>)> {
+    let readable = changes.iter().filter_map(|change| change.as_ref().ok().cloned()).collect();
+    let altered = context.broker.alter_configs(&context.caller, readable, validate_only).await;
+    let mut altered = altered.into_iter();
+    let results = changes.into_iter().map(|change| {
+        change.and_then(|_| match altered.next() {
+            Some(result) => result.map_err(|error| Refusal::from(&error)),
+            None => Err(Refusal(ResponseError::UnknownServerError, "not answered".to_owned())),
+        })
+    });
+    results.map(told).collect()
+}
+
+fn told(result: Result<(), Refusal>) -> (i16, Option<StrBytes>) {
+    match result {
+        Ok(()) => (NO_ERROR, None),
+        Err(Refusal(error, why)) => (error.code(), message(&why)),
     }
 }
 
