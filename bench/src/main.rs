@@ -1,6 +1,6 @@
 //! Annals beside its peers: the same client, the same disk, the same run. `cargo xtask bench` builds and starts this.
 //!
-//! A [`scenario`] says what is done with each [subject](servers::Subject) in one run. The [runner](run) goes through all
+//! A [`scenario`] says what is done with each [subject](servers::Subject) in one run. The [runner](mod@run) goes through all
 //! subjects in turn, and does so several times. Each scenario leaves its [`samples`]; figures, tables and plots are made
 //! from them in [`report`].
 #![allow(clippy::print_stdout, reason = "a tool for the terminal prints its results")]
