@@ -7,8 +7,8 @@
 //! compressed and nothing made the gate look inside.
 
 use annals_topics::batch::{
-    AcceptRules, Batch, BatchHeader, Compression, CompressionPolicy, ExpandLimits, HEADER_LEN, LENGTH_END, PREFIX_LEN,
-    RecordCheck, TimestampRules, TimestampType, accept, find_at_or_after, find_max_timestamp,
+    AcceptRules, Batch, BatchHeader, Compression, CompressionPolicy, ExpandLimits, HEADER_LEN, LENGTH_END,
+    PREFIX_LEN, RecordCheck, TimestampRules, TimestampType, accept, find_at_or_after, find_max_timestamp,
 };
 use bytes::Bytes;
 
@@ -40,13 +40,8 @@ pub fn run(data: &[u8]) {
 }
 
 fn rules(choice: u8) -> AcceptRules {
-    let codec = [
-        Compression::None,
-        Compression::Gzip,
-        Compression::Snappy,
-        Compression::Lz4,
-        Compression::Zstd,
-    ];
+    let codec =
+        [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
     let compression = match codec.get(usize::from(choice >> 4)) {
         Some(codec) => CompressionPolicy::Codec((*codec).into()),
         None => CompressionPolicy::Producer,
@@ -96,7 +91,9 @@ fn check_accepted(batch: &Batch, rules: &AcceptRules) {
 
 fn check_records(batch: &Batch) {
     let mut next = batch.header.base_offset;
-    for record in batch.records(&EXPAND).unwrap_or_else(|error| panic!("accepted, and cannot be read: {error}")) {
+    for record in
+        batch.records(&EXPAND).unwrap_or_else(|error| panic!("accepted, and cannot be read: {error}"))
+    {
         let record = record.unwrap_or_else(|error| panic!("accepted, and a record cannot be read: {error}"));
         assert_eq!(record.offset, next, "the offsets of accepted records are dense");
         next += 1;

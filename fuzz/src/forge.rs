@@ -14,6 +14,9 @@ const TRAILER_LEN: usize = 80;
 const SALT: u64 = 0x5a17_5a17_5a17_5a17;
 const TIME_MS: u64 = 1_767_225_600_000;
 
+/// A log that no forged file names.
+pub(crate) const FRESH_LOG: u64 = 0xf4e5_11f4_e511;
+
 /// The largest file that is forged.
 const FILE_BYTES_MAX: usize = 256 << 10;
 
@@ -118,7 +121,7 @@ impl Forge {
                 2 => entry.records = steps.long() as u32,
                 3 => entry.len = steps.long() as u32,
                 4 => entry.kind = steps.byte(),
-                5 => entry.log = steps.long(),
+                5 => entry.log = Some(steps.long()).filter(|log| *log != FRESH_LOG).unwrap_or(log),
                 6 => entry.timestamp = steps.long(),
                 7 => entry.crc ^= 1,
                 _ => {}
@@ -233,7 +236,8 @@ impl Draft {
             if lies {
                 let which = usize::from(steps.byte());
                 match which {
-                    0..=4 => fields[which] = steps.long(),
+                    0 => fields[0] = Some(steps.long()).filter(|log| *log != FRESH_LOG).unwrap_or(*log),
+                    1..=4 => fields[which] = steps.long(),
                     5..=7 => places[which - 5] = steps.long() as u32,
                     _ => {}
                 }

@@ -11,7 +11,7 @@ use annals_journal::{
 };
 use bytes::Bytes;
 
-use crate::forge::Forge;
+use crate::forge::{self, Forge};
 use crate::input::Input;
 
 /// How many files an input may describe.
@@ -21,11 +21,13 @@ const DISK_BYTES: u64 = 64 << 20;
 /// How many reads of one log are enough: it cannot have as many entries.
 const READS_MAX: usize = 10_000;
 const READ_BYTES_MAX: usize = 64 << 10;
+/// A log that no forged file names: ids are never used again, so one that was deleted takes nothing.
+const FRESH: LogId = LogId(forge::FRESH_LOG);
 const TIME_MS: i64 = 1_767_225_600_000;
 
 /// Opens the directory that `data` describes, reads it, writes to it and opens it again.
 pub fn run(data: &[u8]) {
-    let files = forge(data);
+    let files = forged(data);
     let report = verify(&files, |_, _| {});
     let opened = Journal::open(options(), Arc::new(files.clone()), Clock::system(), Arc::new(Idle));
     let opened = match opened {
@@ -42,7 +44,7 @@ pub fn run(data: &[u8]) {
     check_reopened(&files.kill(), &written);
 }
 
-fn forge(data: &[u8]) -> FaultFiles {
+fn forged(data: &[u8]) -> FaultFiles {
     let files = FaultFiles::new();
     files.set_capacity(Some(DISK_BYTES));
     let (mut forge, mut steps) = (Forge::default(), Input::new(data));
@@ -106,15 +108,14 @@ fn write(journal: &Journal) -> Vec<Written> {
     let mut logs = journal.logs();
     logs.sort_unstable();
     logs.truncate(8);
-    let fresh = (1..).map(LogId).find(|log| !logs.contains(log) && journal.log(*log).is_none());
-    logs.extend(fresh);
+    logs.push(FRESH);
     logs.into_iter().filter_map(|log| append(journal, log)).collect()
 }
 
 fn append(journal: &Journal, log: LogId) -> Option<Written> {
     let offset = match journal.log(log) {
         Some(facts) => facts.offsets.end,
-        None if journal.logs().contains(&log) => return None,
+        None if log != FRESH => return None,
         None => 0,
     };
     let payload = Bytes::from(format!("written to {log} after the forgery"));
