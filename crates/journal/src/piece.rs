@@ -21,6 +21,26 @@ pub(crate) const PIECE_LEN_MAX: u64 = 1 << 20;
 /// An entry and the segment it is in.
 pub(crate) type Planned = (Arc<Segment>, Row);
 
+/// Why a run was not read to its end.
+pub(crate) struct RunError {
+    /// How many entries, from the first, were given.
+    pub(crate) given: usize,
+    /// What is wrong with the one behind them.
+    pub(crate) error: ReadError,
+}
+
+impl From<ReadError> for RunError {
+    fn from(error: ReadError) -> Self {
+        Self { given: 0, error }
+    }
+}
+
+impl From<RunError> for ReadError {
+    fn from(error: RunError) -> Self {
+        error.error
+    }
+}
+
 impl Shared {
     /// The rows of an extent. If its footer turns out to be damaged they are found again by reading the frames.
     pub(crate) fn rows(&self, log: LogId, extent: &Extent) -> Result<Arc<[Row]>, ReadError> {
@@ -38,16 +58,12 @@ impl Shared {
         }
     }
 
-    /// Reads neighbouring entries as one piece.
-    pub(crate) fn read_run(
-        &self,
-        log: LogId,
-        run: &[Planned],
-        out: &mut Vec<Bytes>,
-    ) -> Result<(), ReadError> {
+    /// Reads neighbouring entries as one piece. If one of them is damaged, those before it are given all the same.
+    pub(crate) fn read_run(&self, log: LogId, run: &[Planned], out: &mut Vec<Bytes>) -> Result<(), RunError> {
         let [(segment, first), ..] = run else { return Ok(()) };
         if first.is_lost() {
-            return Err(self.damaged(log, segment, first, "entries are lost with an unreadable frame"));
+            let error = self.damaged(log, segment, first, "entries are lost with an unreadable frame");
+            return Err(error.into());
         }
         let last = run.last().map_or(first, |(_, row)| row);
         let start = u64::from(first.position);
@@ -56,10 +72,14 @@ impl Shared {
             return Ok(());
         }
         let bytes = segment.read(start, len).map_err(|error| io_error(segment, error))?;
-        for (_, row) in run {
+        for (index, (_, row)) in run.iter().enumerate() {
             let from = (u64::from(row.position) - start) as usize;
             if crc32c::crc32c(&bytes[from..from + row.len as usize]) != row.crc {
-                return Err(self.damaged(log, segment, row, "the checksum of an entry does not match"));
+                let error = self.damaged(log, segment, row, "the checksum of an entry does not match");
+                if index > 0 {
+                    out.push(bytes.slice(..from));
+                }
+                return Err(RunError { given: index, error });
             }
         }
         out.push(bytes);

@@ -15,7 +15,7 @@ use crate::id::LogId;
 use crate::index::row::Row;
 use crate::index::{Extent, Rows};
 use crate::journal::Journal;
-use crate::piece::{Planned, header_of, io_error, runs, split};
+use crate::piece::{Planned, RunError, header_of, io_error, runs, split};
 use crate::segment::Segment;
 
 /// What a log holds.
@@ -96,13 +96,15 @@ impl Journal {
         let plan = self.plan(log, from, bytes_max)?;
         let mut read = Read { next_offset: from, ..Read::default() };
         for run in runs(&plan) {
-            match self.shared.read_run(log, run, &mut read.pieces) {
+            let result = self.shared.read_run(log, run, &mut read.pieces);
+            let given = given(run, &result);
+            read.bytes += given.iter().map(|(_, row)| row.len as usize).sum::<usize>();
+            read.next_offset = given.last().map_or(read.next_offset, |(_, row)| row.end_offset());
+            match result {
                 Ok(()) => {}
                 Err(_) if read.bytes > 0 => break,
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
-            read.bytes += run.iter().map(|(_, row)| row.len as usize).sum::<usize>();
-            read.next_offset = run.last().map_or(from, |(_, row)| row.end_offset());
         }
         Ok(read)
     }
@@ -134,10 +136,12 @@ impl Journal {
         let mut entries = Vec::with_capacity(plan.len());
         for run in runs(&plan) {
             let mut pieces = Vec::new();
-            match self.shared.read_run(log, run, &mut pieces) {
-                Ok(()) => split(log, run, &pieces, &mut entries),
+            let result = self.shared.read_run(log, run, &mut pieces);
+            split(log, given(run, &result), &pieces, &mut entries);
+            match result {
+                Ok(()) => {}
                 Err(_) if !entries.is_empty() => break,
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(entries)
@@ -293,6 +297,14 @@ impl Journal {
             next = extent.end;
         }
         Ok(Some(plan))
+    }
+}
+
+/// The entries of a run that were read.
+fn given<'a>(run: &'a [Planned], result: &Result<(), RunError>) -> &'a [Planned] {
+    match result {
+        Ok(()) => run,
+        Err(error) => &run[..error.given],
     }
 }
 

@@ -103,7 +103,7 @@ fn copy_log(
         let plan: Vec<Planned> = live.map(|row| (Arc::clone(&extent.segment), *row)).collect();
         for piece in runs(&plan) {
             let mut bytes = Vec::new();
-            shared.read_run(log, piece, &mut bytes)?;
+            shared.read_run(log, piece, &mut bytes).map_err(ReadError::from)?;
             let mut entries = Vec::with_capacity(piece.len());
             split(log, piece, &bytes, &mut entries);
             for entry in entries {

@@ -2,7 +2,8 @@
 
 use annals_journal::{FaultFiles, Files, Journal, LogId, ReadError, verify};
 
-use crate::world::{append, one, start};
+use crate::rewrite::eventually;
+use crate::world::{append, block_on, one, start};
 
 fn segments(files: &FaultFiles) -> Vec<String> {
     let mut names: Vec<_> =
@@ -89,4 +90,34 @@ fn a_flipped_bit_in_a_segment_that_was_never_sealed_is_told_from_a_torn_end() {
         let again = start(&damaged.kill());
         assert_eq!(survey(&again, 40).0, readable, "bit {bit}");
     }
+}
+
+#[test]
+fn what_lies_before_a_damaged_entry_in_one_piece_is_read() {
+    let files = FaultFiles::new();
+    let journal = start(&files);
+    for offset in 0..40 {
+        append(&journal, one(1, offset, 300)).unwrap();
+        append(&journal, one(2, offset, 300)).unwrap();
+    }
+    journal.roll();
+    // In the rewritten segment the entries of a log lie side by side.
+    let rewritten = |name: &String| !name.ends_with("-0000.segment");
+    eventually("rewritten", || {
+        block_on(journal.rewrite(LogId(1), 40));
+        segments(&files).iter().any(rewritten)
+    });
+    journal.close();
+    let name = segments(&files).into_iter().find(rewritten).unwrap();
+    let bytes = files.bytes(&name);
+    let at = bytes.windows(5).position(|window| window == b"1/25/").unwrap();
+    let files = files.kill();
+    files.flip_bit(&name, at as u64 * 8);
+    let journal = start(&files);
+    let read = journal.read(LogId(1), 0, 1 << 20).unwrap();
+    assert_eq!((read.next_offset, read.bytes), (25, read.pieces.concat().len()));
+    assert_eq!(journal.entries(LogId(1), 0, 1 << 20).unwrap().len(), 25);
+    assert!(matches!(journal.read(LogId(1), 25, 1 << 20), Err(ReadError::Damaged(_))));
+    assert_eq!(journal.read(LogId(1), 26, 1 << 20).unwrap().next_offset, 40);
+    assert_eq!(survey(&journal, 40).0.len(), 39);
 }
