@@ -36,7 +36,8 @@ pub enum OpenError {
     },
     /// The directory was written by a newer program.
     #[error(
-        "the journal has format {found}, this program understands up to {supported}; use a newer program"
+        "the file FORMAT says {found:?}, this program understands up to \"annals-journal {supported}\"; use a newer \
+         program, or write that into the file if it is damaged"
     )]
     Format {
         /// What the directory says.
