@@ -7,7 +7,9 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests")]
 
+mod flips;
 mod model;
+mod slow;
 mod world;
 
 use annals_broker::api::produce::ProduceError;
@@ -32,6 +34,9 @@ fn acknowledged_operations_survive_power_failures() {
         open += left_open;
     }
     println!("{seeds} seeds: {done} operations acknowledged, {open} open at a power failure");
+    println!("figure: seeds={seeds}");
+    println!("figure: operations acknowledged={done}");
+    println!("figure: open at a power failure={open}");
     assert!(open > seeds / 2, "power failed in the middle of operations");
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_broker::api::Caller;
-use annals_broker::api::fetch::{FetchPartition, FetchRequest, Fetched};
+use annals_broker::api::fetch::{FetchError, FetchPartition, FetchRequest, Fetched};
 use annals_broker::api::offsets::{CommitError, CommitOffset, CommitOffsets, FetchOffsets};
 use annals_broker::api::produce::{
     Acks, InitProducerId, InitProducerIdError, ProduceError, ProducePartition, ProduceRequest,
@@ -13,14 +13,16 @@ use annals_broker::api::topics::{
     CreateTopicError, CreateTopics, DeleteRecords, DeleteRecordsError, DeleteTopicError, Isolation, NewTopic,
     TopicQuery, TopicRef, TopicSelection,
 };
-use annals_broker::{Broker, Options, ProduceTicket};
+use annals_broker::{Broker, OpenError, Options, ProduceTicket};
 use annals_clock::Clock;
-use annals_journal::FaultFiles;
+use annals_journal::{FaultFiles, Files};
 use annals_topics::batch::{Batch, BatchBuilder, BatchOptions, ExpandLimits, NewRecord, Producer};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+/// Small enough to be reached.
+pub(crate) const IN_FLIGHT_BYTES_MAX: usize = 8 << 20;
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A running broker.
@@ -32,22 +34,27 @@ pub(crate) struct World {
 }
 
 /// A record as it was read: offset, key and value.
-type Read = (i64, Option<String>, String);
+pub(crate) type Read = (i64, Option<String>, String);
 
 impl World {
     pub(crate) fn open(files: &FaultFiles) -> Self {
-        let options = Options { compaction_interval: Duration::from_millis(5), ..Options::default() };
+        Self::try_open(Arc::new(files.clone()), Duration::from_millis(5)).unwrap()
+    }
+
+    pub(crate) fn try_open(files: Arc<dyn Files>, compaction_interval: Duration) -> Result<Self, OpenError> {
+        let options = Options { compaction_interval, ..Options::default() };
         let journal = annals_journal::Options {
             segment_bytes: 1 << 20,
             tail_cache_bytes: 64 << 10,
             upkeep_interval: Duration::from_millis(5),
+            in_flight_bytes_max: IN_FLIGHT_BYTES_MAX,
             ..annals_journal::Options::default()
         };
-        let broker = Broker::open(options, journal, Arc::new(files.clone()), Clock::system()).unwrap();
+        let broker = Broker::open(options, journal, files, Clock::system())?;
         let (stop, stopped) = oneshot::channel::<()>();
         let (mut tasks, running) = (JoinSet::new(), broker.clone());
         tasks.spawn(async move { running.run(async { drop(stopped.await) }).await });
-        Self { broker, caller: Caller::internal(), tasks, stop: Some(stop) }
+        Ok(Self { broker, caller: Caller::internal(), tasks, stop: Some(stop) })
     }
 
     pub(crate) async fn stop(&mut self) {
@@ -132,20 +139,47 @@ impl World {
             }
             while !bytes.is_empty() {
                 let batch = Batch::split_off(&mut bytes).unwrap();
-                batch.verify().unwrap();
-                for record in batch.records(&ExpandLimits::default()).unwrap() {
-                    let record = record.unwrap();
-                    if record.offset >= start.max(next) {
-                        all.push((
-                            record.offset,
-                            record.key.as_ref().map(text),
-                            text(&record.value.unwrap()),
-                        ));
-                    }
-                }
+                all.extend(records(&batch).into_iter().filter(|(offset, ..)| *offset >= start.max(next)));
                 next = batch.header.last_offset() + 1;
             }
         }
+    }
+
+    /// Everything that can still be read of a partition some of whose records are damaged.
+    pub(crate) async fn read_around_damage(&self, topic: &str, partition: i32) -> Vec<Read> {
+        let (mut all, mut next) = (Vec::new(), 0);
+        loop {
+            match self.try_fetch(topic, partition, next).await {
+                Ok(fetched) if next >= fetched.high_watermark => return all,
+                Ok(fetched) => {
+                    let mut bytes: Bytes = fetched.records.concat().into();
+                    assert!(!bytes.is_empty(), "nothing at {next} before {}", fetched.high_watermark);
+                    while !bytes.is_empty() {
+                        let batch = Batch::split_off(&mut bytes).unwrap();
+                        all.extend(records(&batch).into_iter().filter(|(offset, ..)| *offset >= next));
+                        next = next.max(batch.header.last_offset() + 1);
+                    }
+                }
+                Err(FetchError::OffsetOutOfRange { log_start_offset, .. }) if next < log_start_offset => {
+                    next = log_start_offset;
+                }
+                Err(FetchError::Corrupt(_)) => next += 1,
+                Err(error) => panic!("{topic}-{partition} at {next}: {error}"),
+            }
+        }
+    }
+
+    async fn try_fetch(&self, topic: &str, partition: i32, offset: i64) -> Result<Fetched, FetchError> {
+        let part =
+            FetchPartition { topic: TopicRef::Name(topic.into()), partition, offset, max_bytes: 20_000 };
+        let request = FetchRequest {
+            max_wait: Duration::ZERO,
+            min_bytes: 0,
+            max_bytes: 20_000,
+            isolation: Isolation::ReadUncommitted,
+            partitions: vec![part],
+        };
+        self.broker.fetch(&self.caller, request).await.partitions.remove(0)
     }
 
     pub(crate) async fn values(&self, topic: &str, partition: i32) -> Vec<String> {
@@ -164,9 +198,7 @@ impl World {
         };
         let fetched = self.broker.fetch(&self.caller, request.clone()).await.partitions.remove(0);
         match fetched {
-            Err(annals_broker::api::fetch::FetchError::OffsetOutOfRange { log_start_offset, .. })
-                if offset.is_none() =>
-            {
+            Err(FetchError::OffsetOutOfRange { log_start_offset, .. }) if offset.is_none() => {
                 let part = FetchPartition { offset: log_start_offset, ..part };
                 let request = FetchRequest { partitions: vec![part], ..request };
                 self.broker.fetch(&self.caller, request).await.partitions.remove(0).unwrap()
@@ -217,6 +249,14 @@ fn batch(producer: Option<(i64, i32)>, records: &[&str]) -> Bytes {
         builder.push(&NewRecord { key, value, ..NewRecord::at(1_700_000_000_000) }).unwrap();
     }
     builder.build().unwrap().encode()
+}
+
+fn records(batch: &Batch) -> Vec<Read> {
+    batch.verify().unwrap();
+    let records = batch.records(&ExpandLimits::default()).unwrap().map(Result::unwrap);
+    let read =
+        records.map(|record| (record.offset, record.key.as_ref().map(text), text(&record.value.unwrap())));
+    read.collect()
 }
 
 fn text(bytes: &Bytes) -> String {
