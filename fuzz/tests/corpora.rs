@@ -1,7 +1,5 @@
 //! Every input of every corpus, again: what once led somewhere new, and what once broke something.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
-
 use std::path::Path;
 
 use annals_fuzz::TARGETS;
