@@ -4,8 +4,8 @@
 //! completes the replies in order and writes them. A reply may still be on its way ([`Reply::Later`]) when the next
 //! request is read: that is how produce requests are pipelined. Everything else is over before the next begins.
 //!
-//! A client that stops reading costs others nothing. Its fetches are answered one at a time, and when somebody waits for
-//! the memory that such an answer holds, the records that the client has not taken are given back and read again once
+//! A client that stops reading costs others nothing. A fetch is not begun before all earlier replies are written, so that
+//! only the reply that is being written holds memory for records; and when somebody waits for that memory, the records that the client has not taken are given back and read again once
 //! it takes more (the `records` module). Only after [`Limits::write_stall_timeout`] is it let go.
 //!
 //! Invariants: responses leave in the order of the requests. The queue is bounded, and each request in it holds its
@@ -14,13 +14,14 @@
 use std::future::Future;
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Buf;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
 use crate::close::Close;
@@ -76,7 +77,7 @@ pub(crate) async fn serve<R, W>(
     handler: impl Handler,
     memory: ConnectionMemory,
     limits: Limits,
-    stopping: watch::Receiver<bool>,
+    (turns, stopping): (Arc<Semaphore>, watch::Receiver<bool>),
 ) -> Close
 where
     R: AsyncRead + Unpin + Send,
@@ -84,7 +85,7 @@ where
 {
     let (slots, queue) = mpsc::channel(limits.pipeline_max.max(1));
     let frames = FrameReader::new(reader, limits.frame);
-    let mut reading = pin!(read_requests(frames, handler, memory, slots, stopping));
+    let mut reading = pin!(read_requests(frames, handler, memory, (slots, turns), stopping));
     let mut writing = pin!(write_responses(writer, queue, limits.write_stall_timeout));
     let why = tokio::select! {
         why = &mut reading => why,
@@ -100,6 +101,8 @@ where
 struct Slot {
     reply: Reply,
     held: Held,
+    /// Ends when the reply is written.
+    turn: OwnedSemaphorePermit,
 }
 
 /// Reads and starts requests until something ends it. Dropping the queue's sender ends the writer after the last reply.
@@ -107,7 +110,7 @@ async fn read_requests<R: AsyncRead + Unpin>(
     mut frames: FrameReader<R>,
     mut handler: impl Handler,
     memory: ConnectionMemory,
-    slots: mpsc::Sender<Slot>,
+    (slots, turns): (mpsc::Sender<Slot>, Arc<Semaphore>),
     mut stopping: watch::Receiver<bool>,
 ) -> Close {
     loop {
@@ -117,7 +120,7 @@ async fn read_requests<R: AsyncRead + Unpin>(
             frame = next_frame(&mut frames, &memory) => frame,
         };
         let slot = match frame {
-            Ok(frame) => start(frame, &mut handler, &memory).await,
+            Ok(frame) => start(frame, &mut handler, &memory, &turns).await,
             Err(close) => return close,
         };
         match slot {
@@ -140,10 +143,17 @@ async fn next_frame<R: AsyncRead + Unpin>(
     frames.next_frame(size, memory).await
 }
 
-async fn start(frame: Frame, handler: &mut impl Handler, memory: &ConnectionMemory) -> Result<Slot, Close> {
+async fn start(
+    frame: Frame,
+    handler: &mut impl Handler,
+    memory: &ConnectionMemory,
+    turns: &Arc<Semaphore>,
+) -> Result<Slot, Close> {
     let Frame { bytes, mut held } = frame;
     let reply = handler.handle(Request { bytes, held: &mut held, memory }).await?;
-    Ok(Slot { reply, held })
+    // Never closed while somebody serves the connection.
+    let turn = Arc::clone(turns).acquire_owned().await.map_err(|_| Close::Shutdown)?;
+    Ok(Slot { reply, held, turn })
 }
 
 /// Completes and writes replies in order, several in one write where they are ready.
@@ -169,12 +179,13 @@ async fn write_responses(
 }
 
 async fn complete(slot: Slot) -> Result<Rope, Close> {
-    let Slot { reply, held } = slot;
-    let response = match reply {
+    let Slot { reply, held, turn } = slot;
+    let mut response = match reply {
         Reply::Now(response) => response,
         Reply::Later(response) => response.await?.unwrap_or_default(),
     };
     drop(held);
+    response.hold_turn(turn);
     Ok(response)
 }
 
@@ -190,6 +201,7 @@ fn take_ready(queue: &mut mpsc::Receiver<Slot>, out: &mut Rope) -> Result<Option
         }
         if let Reply::Now(response) = slot.reply {
             out.append(response);
+            out.hold_turn(slot.turn);
         }
     }
     Ok(None)

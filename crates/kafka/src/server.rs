@@ -152,7 +152,8 @@ impl Server {
             let _counted = (place, metrics.connection_opened());
             let why = match context {
                 Ok(context) => {
-                    serve(stream.into_split(), Dispatcher::new(context), memory, limits, stopping).await
+                    let ends = (Arc::clone(&context.turns), stopping);
+                    serve(stream.into_split(), Dispatcher::new(context), memory, limits, ends).await
                 }
                 Err(error) => Close::Io(error),
             };
@@ -186,11 +187,16 @@ impl Shared {
             options: Arc::clone(&self.options),
             sessions: Arc::clone(&self.sessions),
             answer_memory: self.answer_memory.clone(),
-            answering: Arc::new(Semaphore::new(1)),
+            turns: Arc::new(Semaphore::new(turns(&self.options))),
             metrics: self.metrics.clone(),
             stopping,
         }
     }
+}
+
+/// How many requests of a connection may wait for their answers to be written.
+pub(crate) fn turns(options: &Options) -> usize {
+    options.pipeline_max.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize))
 }
 
 fn limits(options: &Options) -> Limits {

@@ -33,6 +33,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::close::Close;
 use crate::memory::Memory;
 use crate::rope::Rope;
+use crate::server::turns;
 use crate::shape::{self, Shape};
 use crate::{Address, Options};
 
@@ -51,14 +52,21 @@ pub(crate) struct Context {
     pub(crate) sessions: Arc<Sessions>,
     /// Memory for records that are being sent.
     pub(crate) answer_memory: Memory,
-    /// The turn of this connection to have records sent: one answer at a time.
-    pub(crate) answering: Arc<Semaphore>,
+    /// One for each request of this connection that may wait for its answer to be written; taken while it does.
+    pub(crate) turns: Arc<Semaphore>,
     pub(crate) metrics: ProtocolMetrics,
     /// Whether the server is ending.
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
 impl Context {
+    /// Waits until all earlier requests of this connection are answered and the answers written.
+    pub(crate) async fn earlier_written(&self) {
+        let all = u32::try_from(turns(&self.options)).unwrap_or(u32::MAX);
+        // Requests are begun one after another: nobody else takes any meanwhile.
+        drop(self.turns.acquire_many(all).await);
+    }
+
     /// Waits for `answer`, but not beyond the end of the server: `None` if that comes first.
     pub(crate) async fn unless_stopping<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
         let mut stopping = self.stopping.clone();

@@ -9,7 +9,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::records::RecordBatchDecoder;
 
-use crate::harness::{Client, World};
+use crate::harness::{Client, World, frame};
 use crate::records::{batch_at, create, fetch, produce};
 
 const BATCHES: usize = 60;
@@ -103,6 +103,24 @@ async fn a_reader_beside_many_that_stall_gets_its_records_at_once() {
             assert_eq!(numbers(&response)[0], 0);
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_are_not_prepared_behind_answers_that_are_not_read() {
+    let world = world().await;
+    let mut stalled = Vec::new();
+    for _ in 0..30 {
+        let mut client = world.narrow_client().await;
+        // Far more than systems keep for them, though not what holds memory for records.
+        let small = frame(1, 0, &ApiVersionsRequest::default()).repeat(4000);
+        client.send_bytes(&small).await;
+        client.send(VERSION, &ask_for_much(0)).await;
+        stalled.push(client);
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let before = world.clock.monotonic();
+    read_all(&mut world.client().await).await;
+    assert!(world.clock.monotonic() - before < Duration::from_secs(10));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,17 +3,17 @@
 //! A client that polls often opens a session ([`session`]), so that neither side repeats what has not changed. The
 //! records of the answer are the stored bytes, shared and not copied ([`encode`]). They are counted against the
 //! memory for answers: where that is used up, what was read is dropped again, and less is read anew when there is room
-//! ([`memory`]). A connection has one answer with records at a time.
+//! ([`memory`]). A connection has one answer with records at a
+//! time, after all of its earlier answers are written.
 
 mod encode;
 mod memory;
 mod session;
 
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::time::Duration;
 
-use annals_broker::api::fetch::{FetchPartition, FetchRequest as Query, FetchResult, Fetched};
+use annals_broker::api::fetch::{FetchRequest as Query, FetchResult, Fetched};
 use annals_broker::api::topics::Isolation;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{ApiKey, FetchRequest};
@@ -94,15 +94,14 @@ async fn respond(context: &Context, call: &Call, request: FetchRequest) -> Answe
             return Answered { rope, error_code };
         }
     };
-    // Taken before the records are read: a client that does not read its answers has no further ones prepared.
-    let answering = Arc::clone(&context.answering).acquire_owned().await;
+    // A client that does not read its answers has no records prepared.
+    context.earlier_written().await;
     let (outcomes, share) = read(context, limits, &turn.wanted).await;
     let told = context.sessions.finish(&turn, &outcomes);
     let head = Head { session_id: turn.session_id, ..head };
     let mut rope = encode::response(&head, &select(&turn, &outcomes, &told), &reader);
     if let Some(share) = share {
         rope.hold(share);
-        answering.into_iter().for_each(|turn| rope.hold_turn(turn));
     }
     let errors = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
     Answered { rope, error_code: first(errors.map(ResponseError::code)) }
@@ -138,33 +137,26 @@ impl Limits {
     }
 }
 
-/// Waits for records as asked, but not beyond the end of the server: then it takes what is there.
-async fn fetch(context: &Context, query: Query) -> FetchResult {
-    let at_once = Query { max_wait: Duration::ZERO, ..query.clone() };
-    match context.unless_stopping(context.broker.fetch(&context.caller, query)).await {
-        Some(result) => result,
-        None => context.broker.fetch(&context.caller, at_once).await,
-    }
-}
-
 async fn read_once(context: &Context, limits: Limits, wanted: &[Wanted]) -> Vec<Outcome> {
     let refusals: Vec<_> =
         wanted.iter().map(|wanted| check_leader_epoch(wanted.leader_epoch).err()).collect();
-    let allowed = wanted.iter().zip(&refusals).filter(|(_, refusal)| refusal.is_none());
-    let partitions: Vec<FetchPartition> = allowed.map(|(wanted, _)| wanted.query()).collect();
-    let is_waiting = partitions.len() == wanted.len();
-    let query = Query {
-        max_wait: if is_waiting { limits.max_wait } else { Duration::ZERO },
-        min_bytes: limits.min_bytes,
-        max_bytes: limits.max_bytes,
-        isolation: limits.isolation,
-        partitions,
+    let query = |max_wait| {
+        let allowed = wanted.iter().zip(&refusals).filter(|(_, refusal)| refusal.is_none());
+        Query {
+            max_wait,
+            min_bytes: limits.min_bytes,
+            max_bytes: limits.max_bytes,
+            isolation: limits.isolation,
+            partitions: allowed.map(|(wanted, _)| wanted.query()).collect(),
+        }
     };
-    let FetchResult { partitions } = match limits.again {
-        false => fetch(context, query).await,
-        true => context.broker.fetch_again(&context.caller, query).await,
+    let waits = refusals.iter().all(Option::is_none);
+    let result = if limits.again {
+        context.broker.fetch_again(&context.caller, query(Duration::ZERO)).await
+    } else {
+        fetch(context, query, if waits { limits.max_wait } else { Duration::ZERO }).await
     };
-    let mut results = partitions.into_iter();
+    let mut results = result.partitions.into_iter();
     let outcome = |refusal: Option<ResponseError>| match refusal {
         Some(error) => Err(error),
         None => match results.next() {
@@ -173,4 +165,13 @@ async fn read_once(context: &Context, limits: Limits, wanted: &[Wanted]) -> Vec<
         },
     };
     refusals.into_iter().map(outcome).collect()
+}
+
+/// Waits for records as asked, but not beyond the end of the server: then it takes what is there.
+async fn fetch(context: &Context, query: impl Fn(Duration) -> Query, max_wait: Duration) -> FetchResult {
+    let fetching = context.broker.fetch(&context.caller, query(max_wait));
+    match context.unless_stopping(fetching).await {
+        Some(result) => result,
+        None => context.broker.fetch(&context.caller, query(Duration::ZERO)).await,
+    }
 }
