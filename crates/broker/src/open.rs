@@ -202,19 +202,30 @@ fn read_partition(
         let Some(last) = heads.last() else { break };
         next = last.header.end_offset();
         for head in &heads {
-            apply_head(&mut partition, log, &head.payload, state.clock.now_ms());
+            apply_head(&mut partition, &head.header, &head.payload, state.clock.now_ms());
         }
     }
     Ok(partition)
 }
 
-fn apply_head(partition: &mut Partition, log: LogId, head: &[u8], now_ms: i64) {
+/// Applies the batch of an entry. Its payload was perhaps not compared with its checksum: it must at least agree with the
+/// entry, whose offsets were.
+fn apply_head(partition: &mut Partition, entry: &EntryHeader, head: &[u8], now_ms: i64) {
+    let (log, offset) = (entry.log, entry.base_offset);
     match BatchHeader::parse(head) {
-        Ok(header) => {
+        Ok(header) if agrees(entry, &header) => {
             partition.apply(&header, now_ms);
         }
-        Err(error) => tracing::error!(%log, %error, "a stored batch cannot be read"),
+        Ok(_) => {
+            tracing::error!(%log, offset, "a stored batch is damaged: it names other offsets than its entry")
+        }
+        Err(error) => tracing::error!(%log, offset, %error, "a stored batch cannot be read"),
     }
+}
+
+fn agrees(entry: &EntryHeader, batch: &BatchHeader) -> bool {
+    let (first, next) = (entry.base_offset.cast_signed(), entry.end_offset().cast_signed());
+    (batch.base_offset, batch.next_offset()) == (first, next)
 }
 
 /// The partition as its summary has it, and the offset from which batches are still to be applied.
@@ -254,7 +265,7 @@ impl Replay for Followed {
 
     fn apply(&mut self, header: &EntryHeader, head: &[u8]) {
         if let Some(partition) = self.partitions.get_mut(&header.log) {
-            apply_head(partition, header.log, head, self.now_ms);
+            apply_head(partition, header, head, self.now_ms);
         }
     }
 

@@ -64,10 +64,12 @@ impl<'a> Follower<'a> {
             return;
         }
         let mut heads = scanned.heads.as_slice();
-        for entry in scanned.frame.entries.iter().filter(|entry| entry.kind == EntryKind::Data) {
+        let entries = scanned.frame.entries.iter().enumerate();
+        for (index, entry) in entries.filter(|(_, entry)| entry.kind == EntryKind::Data) {
             let (head, rest) = heads.split_at(head_len.min(entry.len as usize));
             heads = rest;
-            if self.follows(entry.log, entry.base_offset) {
+            // What a damaged payload says about itself is not to be believed.
+            if self.follows(entry.log, entry.base_offset) && !scanned.spoiled.contains(&index) {
                 self.replay.apply(entry, head);
             }
         }
