@@ -42,13 +42,14 @@ fn open_segment(files: &dyn Files, name: SegmentName, mode: OpenMode, head_len: 
     let file = files.open(&name.to_string(), mode)?;
     let mut damage = Vec::new();
     let header = match SegmentHeader::read(file.as_ref()) {
-        Ok(header) => header,
+        Ok(header) if header.name == name => header,
         Err(HeaderError::Io(error)) => return Err(error),
         Err(HeaderError::Version(version)) => {
             let found = format!("{version} in {name}");
             return Ok(Err(OpenError::Format { found, supported: crate::journal::FORMAT }));
         }
-        Err(HeaderError::Damaged) => match salvage_header(file.as_ref(), name)? {
+        // A header that speaks of another file is as good as none.
+        Ok(_) | Err(HeaderError::Damaged) => match salvage_header(file.as_ref(), name)? {
             Some(header) => {
                 damage.push(structural(name, 0..DATA_START, "the segment's header block is damaged"));
                 header
