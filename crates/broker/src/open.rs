@@ -217,7 +217,7 @@ fn apply_head(partition: &mut Partition, entry: &EntryHeader, head: &[u8], now_m
             partition.apply(&header, now_ms);
         }
         Ok(_) => {
-            tracing::error!(%log, offset, "a stored batch is damaged: it names other offsets than its entry")
+            tracing::error!(%log, offset, "a stored batch is damaged: it names other offsets than its entry");
         }
         Err(error) => tracing::error!(%log, offset, %error, "a stored batch cannot be read"),
     }
