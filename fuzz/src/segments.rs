@@ -72,7 +72,7 @@ fn read_all(journal: &Journal) {
         let _ = (journal.extents(log), journal.summary(log));
         let Some(facts) = journal.log(log) else { continue };
         assert!(facts.offsets.start <= facts.offsets.end, "{log} has {facts:?}");
-        let _ = journal.read(log, facts.offsets.start, READ_BYTES_MAX);
+        let _ = journal.read(log, facts.offsets.start..u64::MAX, READ_BYTES_MAX);
         let _ = journal.read_heads(log, facts.offsets.start, 61, 1000);
         let _ = journal.find_timestamp(log, TIME_MS, facts.offsets.start);
         let _ = journal.find_max_timestamp(log);
@@ -123,7 +123,7 @@ fn append(journal: &Journal, log: LogId) -> Option<Written> {
     group.push(log, offset, 1, TIME_MS, Payload::new(payload.clone()));
     match block_on(journal.append(group)) {
         Ok(_) => {
-            let read = journal.read(log, offset, READ_BYTES_MAX);
+            let read = journal.read(log, offset..u64::MAX, READ_BYTES_MAX);
             let read = read.unwrap_or_else(|error| panic!("acknowledged, and cannot be read: {error}"));
             assert_eq!(read.pieces.concat(), payload, "what was acknowledged is what is read");
             Some(Written { log, offset, payload })

@@ -5,6 +5,7 @@
 //! What is in the journal's memory is given without a copy; what is not is read on the blocking pool, a bounded number
 //! at a time.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use annals_journal::{Read, ReadError};
@@ -117,7 +118,8 @@ impl Inner {
         if request.offset >= end || (limit < LEFT_BYTES_MIN && !is_first) {
             return Ok(fetched);
         }
-        let read = self.read(partition, request.offset.cast_unsigned(), limit).await;
+        let offsets = request.offset.cast_unsigned()..end.cast_unsigned();
+        let read = self.read(partition, offsets, limit).await;
         match read {
             Ok(read) if read.bytes <= limit || is_first => fetched.records = read.pieces,
             Ok(_) => {}
@@ -126,19 +128,20 @@ impl Inner {
         Ok(fetched)
     }
 
-    /// From memory if it is there, else from the disk.
-    pub(crate) async fn read(
+    /// From memory if it is there, else from the disk. The journal shows what is durable a moment before it is applied:
+    /// `offsets` must end where readers may read.
+    async fn read(
         &self,
         partition: &PartitionEntry,
-        from: u64,
+        offsets: Range<u64>,
         limit: usize,
     ) -> Result<Read, ReadError> {
         let log = partition.log;
-        if let Some(read) = self.journal.read_cached(log, from, limit)? {
+        if let Some(read) = self.journal.read_cached(log, offsets.clone(), limit)? {
             return Ok(read);
         }
         let journal = self.journal.clone();
-        self.blocking(move || journal.read(log, from, limit)).await
+        self.blocking(move || journal.read(log, offsets, limit)).await
     }
 
     /// Runs `work` on the blocking pool, as one of a bounded number.
@@ -191,5 +194,56 @@ fn read_error(error: ReadError, partition: &Fetched) -> FetchError {
         },
         ReadError::Damaged(damage) => FetchError::Corrupt(damage.to_string()),
         ReadError::Io { .. } => FetchError::Storage(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use annals_topics::batch::Batch;
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::groups::tests::World;
+
+    const RECORDS: i64 = 3000;
+
+    /// The journal shows a batch just before the partition has it; what a reader gets must fit the answer's own offsets.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_reader_at_the_end_sees_nothing_beyond_the_high_watermark() {
+        let world = Arc::new(World::new());
+        world.create("orders", 1).await;
+        let producing = Arc::clone(&world);
+        let producer = tokio::spawn(async move {
+            for at in 0..RECORDS {
+                producing.produce("orders", 0, 1, at).await;
+            }
+        });
+        let mut next = 0;
+        while next < RECORDS {
+            let fetched = fetch(&world, next).await.unwrap_or_else(|error| panic!("at {next}: {error}"));
+            let mut bytes: Bytes = fetched.records.concat().into();
+            while !bytes.is_empty() {
+                let batch = Batch::split_off(&mut bytes).unwrap();
+                assert_eq!(batch.header.base_offset, next, "none is left out");
+                next = batch.header.next_offset();
+            }
+            assert!(next <= fetched.high_watermark, "{next} beyond {}", fetched.high_watermark);
+        }
+        producer.await.unwrap();
+    }
+
+    async fn fetch(world: &World, offset: i64) -> Outcome {
+        let topic = TopicRef::Name("orders".into());
+        let part = FetchPartition { topic, partition: 0, offset, max_bytes: 1 << 20 };
+        let request = FetchRequest {
+            max_wait: Duration::from_millis(100),
+            min_bytes: 1,
+            max_bytes: 1 << 20,
+            isolation: Isolation::ReadUncommitted,
+            partitions: vec![part],
+        };
+        world.broker.fetch(&world.caller, request).await.partitions.remove(0)
     }
 }

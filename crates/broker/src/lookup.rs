@@ -110,7 +110,10 @@ impl Inner {
             Some(timestamp_ms) => find_timestamp(&journal, log, timestamp_ms, start, &limits),
             None => find_largest(&journal, log, &limits),
         });
-        found.await.map_err(|error| error.to_string())
+        let found = found.await.map_err(|error| error.to_string())?;
+        // The journal shows what is durable a moment before it is applied.
+        let high_watermark = entry.lock().high_watermark();
+        Ok(found.filter(|found| found.offset < high_watermark))
     }
 }
 

@@ -33,7 +33,7 @@
 //! let permit = futures(journal.admit(group.stored_len(), false))?;
 //! journal.submit(permit, group).wait()?;
 //!
-//! assert_eq!(journal.read(LogId(2), 0, 1024)?.pieces.concat(), b"payment requested");
+//! assert_eq!(journal.read(LogId(2), 0..u64::MAX, 1024)?.pieces.concat(), b"payment requested");
 //! journal.close();
 //! # fn futures<T>(f: impl Future<Output = T>) -> T {
 //! #     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(f)

@@ -86,15 +86,18 @@ impl Journal {
         state.extents.iter().map(facts).collect()
     }
 
-    /// Reads payloads from the entry that holds `from`, or the next one, until `bytes_max` would be exceeded; the first
-    /// entry is given whatever its size. May block on the disk.
+    /// Reads payloads from the entry that holds the first of `offsets`, or the next one, until an entry begins beyond them or
+    /// `bytes_max` would be exceeded; the first entry is given whatever its size. May block on the disk.
+    ///
+    /// An entry can be read a moment before its [`crate::Machine`] has applied it: `offsets` ends where that matters.
     ///
     /// # Errors
     /// [`ReadError::OutOfRange`] outside the log's offsets (its end is inside), [`ReadError::Damaged`] if the first
     /// entry is damaged; a damaged one further on ends the read before it.
-    pub fn read(&self, log: LogId, from: u64, bytes_max: usize) -> Result<Read, ReadError> {
-        let plan = self.plan(log, from, bytes_max)?;
-        let mut read = Read { next_offset: from, ..Read::default() };
+    pub fn read(&self, log: LogId, offsets: Range<u64>, bytes_max: usize) -> Result<Read, ReadError> {
+        let budget = Budget { bytes: bytes_max, end: offsets.end, ..Budget::default() };
+        let plan = self.plan(log, offsets.start, budget)?;
+        let mut read = Read { next_offset: offsets.start, ..Read::default() };
         for run in runs(&plan) {
             let result = self.shared.read_run(log, run, &mut read.pieces);
             let given = given(run, &result);
@@ -113,9 +116,15 @@ impl Journal {
     ///
     /// # Errors
     /// [`ReadError::OutOfRange`] outside the log's offsets.
-    pub fn read_cached(&self, log: LogId, from: u64, bytes_max: usize) -> Result<Option<Read>, ReadError> {
-        let Some(plan) = self.plan_resident(log, from, bytes_max)? else { return Ok(None) };
-        let mut read = Read { next_offset: from, ..Read::default() };
+    pub fn read_cached(
+        &self,
+        log: LogId,
+        offsets: Range<u64>,
+        bytes_max: usize,
+    ) -> Result<Option<Read>, ReadError> {
+        let budget = Budget { bytes: bytes_max, end: offsets.end, ..Budget::default() };
+        let Some(plan) = self.plan_resident(log, offsets.start, budget)? else { return Ok(None) };
+        let mut read = Read { next_offset: offsets.start, ..Read::default() };
         for (segment, row) in &plan {
             let place = (segment.salt, u64::from(row.position));
             if !self.shared.cache.read(place.0, place.1, row.len as usize, &mut read.pieces) {
@@ -132,7 +141,7 @@ impl Journal {
     /// # Errors
     /// As [`Journal::read`].
     pub fn entries(&self, log: LogId, from: u64, bytes_max: usize) -> Result<Vec<EntryRead>, ReadError> {
-        let plan = self.plan(log, from, bytes_max)?;
+        let plan = self.plan(log, from, Budget { bytes: bytes_max, ..Budget::default() })?;
         let mut entries = Vec::with_capacity(plan.len());
         for run in runs(&plan) {
             let mut pieces = Vec::new();
@@ -159,7 +168,7 @@ impl Journal {
         head_len: usize,
         entries_max: usize,
     ) -> Result<Vec<EntryRead>, ReadError> {
-        let plan = self.plan_entries(log, from, entries_max)?;
+        let plan = self.plan(log, from, Budget { entries: entries_max, ..Budget::default() })?;
         let read = |(segment, row): &Planned| {
             let len = (row.len as usize).min(head_len);
             let payload =
@@ -231,24 +240,9 @@ impl Journal {
         Ok(None)
     }
 
-    fn plan(&self, log: LogId, from: u64, bytes_max: usize) -> Result<Vec<Planned>, ReadError> {
-        self.plan_until(log, from, usize::MAX, bytes_max)
-    }
-
-    fn plan_entries(&self, log: LogId, from: u64, entries_max: usize) -> Result<Vec<Planned>, ReadError> {
-        self.plan_until(log, from, entries_max, usize::MAX)
-    }
-
     /// Which entries to read, oldest first.
-    fn plan_until(
-        &self,
-        log: LogId,
-        from: u64,
-        entries_max: usize,
-        bytes_max: usize,
-    ) -> Result<Vec<Planned>, ReadError> {
+    fn plan(&self, log: LogId, from: u64, mut budget: Budget) -> Result<Vec<Planned>, ReadError> {
         let mut plan = Vec::new();
-        let mut budget = Budget { bytes: bytes_max, entries: entries_max };
         let mut next = from;
         loop {
             // One extent at a time: the lock is not held while a footer is read.
@@ -281,13 +275,12 @@ impl Journal {
         &self,
         log: LogId,
         from: u64,
-        bytes_max: usize,
+        mut budget: Budget,
     ) -> Result<Option<Vec<Planned>>, ReadError> {
         let Some(slot) = self.shared.index.log(log) else { return Err(out_of_range(log, from, 0..0)) };
         let state = slot.lock();
         check_range(log, from, state.start..state.end, state.deleted)?;
         let mut plan = Vec::new();
-        let mut budget = Budget { bytes: bytes_max, entries: usize::MAX };
         let mut next = from;
         for extent in state.extents_from(from) {
             let Rows::Resident(rows) = &extent.rows else { return Ok(None) };
@@ -323,6 +316,14 @@ fn out_of_range(log: LogId, offset: u64, available: Range<u64>) -> ReadError {
 struct Budget {
     bytes: usize,
     entries: usize,
+    /// Only entries that begin before this offset.
+    end: u64,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { bytes: usize::MAX, entries: usize::MAX, end: u64::MAX }
+    }
 }
 
 /// Adds the rows from offset `from` on, within the budget. `false` when the budget is used up.
@@ -335,6 +336,9 @@ fn take_rows(
 ) -> bool {
     let first = rows.partition_point(|row| row.end_offset() <= from);
     for row in &rows[first..] {
+        if row.base_offset >= budget.end {
+            return false;
+        }
         let fits = row.len as usize <= budget.bytes && budget.entries > 0;
         if !fits && !plan.is_empty() {
             return false;

@@ -66,11 +66,22 @@ fn a_read_takes_what_fits_and_at_least_one_entry() {
     for offset in 0..10 {
         append(&journal, one(1, offset, 1000)).unwrap();
     }
-    assert_eq!(journal.read(LogId(1), 0, 3500).unwrap().next_offset, 3);
-    assert_eq!(journal.read(LogId(1), 4, 10).unwrap().next_offset, 5, "one, however large");
-    assert_eq!(journal.read(LogId(1), 10, 10).unwrap().bytes, 0, "the end is a valid place to wait");
-    assert!(matches!(journal.read(LogId(1), 11, 10), Err(ReadError::OutOfRange { .. })));
-    assert!(matches!(journal.read(LogId(2), 0, 10), Err(ReadError::OutOfRange { .. })));
+    assert_eq!(journal.read(LogId(1), 0..u64::MAX, 3500).unwrap().next_offset, 3);
+    assert_eq!(journal.read(LogId(1), 4..u64::MAX, 10).unwrap().next_offset, 5, "one, however large");
+    assert_eq!(
+        journal.read(LogId(1), 10..u64::MAX, 10).unwrap().bytes,
+        0,
+        "the end is a valid place to wait"
+    );
+    assert_eq!(
+        journal.read(LogId(1), 2..4, 100_000).unwrap().next_offset,
+        4,
+        "nothing beyond what is asked for"
+    );
+    assert_eq!(journal.read_cached(LogId(1), 2..4, 100_000).unwrap().unwrap().next_offset, 4);
+    assert_eq!(journal.read(LogId(1), 2..2, 100_000).unwrap().bytes, 0);
+    assert!(matches!(journal.read(LogId(1), 11..u64::MAX, 10), Err(ReadError::OutOfRange { .. })));
+    assert!(matches!(journal.read(LogId(2), 0..u64::MAX, 10), Err(ReadError::OutOfRange { .. })));
 }
 
 #[test]
@@ -100,7 +111,7 @@ fn trims_and_deletions_survive_a_restart() {
         assert_eq!(journal.log(LogId(1)).unwrap().offsets, 500..600);
         assert!(journal.log(LogId(2)).is_none());
         assert_eq!(read_all(journal, 1).len(), 100);
-        assert!(matches!(journal.read(LogId(1), 499, 10), Err(ReadError::OutOfRange { .. })));
+        assert!(matches!(journal.read(LogId(1), 499..u64::MAX, 10), Err(ReadError::OutOfRange { .. })));
     };
     check(&journal);
     journal.close();

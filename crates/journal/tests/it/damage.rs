@@ -114,10 +114,10 @@ fn what_lies_before_a_damaged_entry_in_one_piece_is_read() {
     let files = files.kill();
     files.flip_bit(&name, at as u64 * 8);
     let journal = start(&files);
-    let read = journal.read(LogId(1), 0, 1 << 20).unwrap();
+    let read = journal.read(LogId(1), 0..u64::MAX, 1 << 20).unwrap();
     assert_eq!((read.next_offset, read.bytes), (25, read.pieces.concat().len()));
     assert_eq!(journal.entries(LogId(1), 0, 1 << 20).unwrap().len(), 25);
-    assert!(matches!(journal.read(LogId(1), 25, 1 << 20), Err(ReadError::Damaged(_))));
-    assert_eq!(journal.read(LogId(1), 26, 1 << 20).unwrap().next_offset, 40);
+    assert!(matches!(journal.read(LogId(1), 25..u64::MAX, 1 << 20), Err(ReadError::Damaged(_))));
+    assert_eq!(journal.read(LogId(1), 26..u64::MAX, 1 << 20).unwrap().next_offset, 40);
     assert_eq!(survey(&journal, 40).0.len(), 39);
 }
