@@ -11,6 +11,7 @@ mod conformance;
 mod excerpt;
 mod fuzz;
 mod kafka;
+mod reliability;
 mod shell;
 mod suites;
 mod tally;
@@ -39,6 +40,8 @@ enum Chore {
     Bench(bench::Options),
     /// Run test suites that other projects wrote for brokers: librdkafka's and kafka-python's
     Conformance(conformance::Options),
+    /// Show with faults on a large scale what Annals survives
+    Reliability(reliability::Options),
     /// Search with libFuzzer for inputs that break a promise
     Fuzz(fuzz::Options),
     /// Run a reference Apache Kafka in the foreground, to compare against
@@ -63,6 +66,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Tidy(options) => tidy::run(&workspace, &options),
         Chore::Bench(options) => bench::run(&workspace, &options),
         Chore::Conformance(options) => conformance::run(&workspace, &options),
+        Chore::Reliability(options) => reliability::run(&workspace, &options),
         Chore::Fuzz(options) => fuzz::run(&workspace, &options),
         Chore::Kafka(options) => kafka::run(&workspace, &options),
     }
