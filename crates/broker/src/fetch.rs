@@ -203,6 +203,7 @@ mod tests {
 
     use annals_topics::batch::Batch;
     use bytes::Bytes;
+    use tokio::task::JoinSet;
 
     use super::*;
     use crate::groups::tests::World;
@@ -214,8 +215,8 @@ mod tests {
     async fn a_reader_at_the_end_sees_nothing_beyond_the_high_watermark() {
         let world = Arc::new(World::new());
         world.create("orders", 1).await;
-        let producing = Arc::clone(&world);
-        let producer = tokio::spawn(async move {
+        let (producing, mut producers) = (Arc::clone(&world), JoinSet::new());
+        producers.spawn(async move {
             for at in 0..RECORDS {
                 producing.produce("orders", 0, 1, at).await;
             }
@@ -231,7 +232,7 @@ mod tests {
             }
             assert!(next <= fetched.high_watermark, "{next} beyond {}", fetched.high_watermark);
         }
-        producer.await.unwrap();
+        producers.join_all().await;
     }
 
     async fn fetch(world: &World, offset: i64) -> Outcome {

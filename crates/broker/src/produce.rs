@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, MutexGuard};
 
-use annals_journal::{Durability, Group, LogId, Payload, Permit, Ticket};
+use annals_journal::{Durability, Group, LogId, Payload, Permit, Purpose, Ticket};
 use annals_topics::batch::{Batch, BatchError, TimestampType};
 use annals_topics::catalogue::Topic;
 use annals_topics::config;
@@ -131,7 +131,7 @@ impl Inner {
         let bytes: usize = batches.clone().map(|batch| batch.header.size_bytes()).sum();
         // Only the number of entries counts here.
         batches.for_each(|_| stand_in.push(LogId(0), 0, 1, 0, Payload::default()));
-        Ok(self.journal.admit(stand_in.stored_len() + bytes, false).await?)
+        Ok(self.journal.admit(stand_in.stored_len() + bytes, Purpose::Data).await?)
     }
 
     fn decide(

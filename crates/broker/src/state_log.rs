@@ -10,7 +10,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use annals_clock::TimestampMs;
-use annals_journal::{Group, Journal, LogId, Payload, Ticket};
+use annals_journal::{Group, Journal, LogId, Payload, Purpose, Ticket};
 use annals_topics::batch::{Batch, BatchBuilder, BatchOptions, NewRecord};
 use annals_topics::offsets::Record;
 
@@ -47,7 +47,7 @@ impl StateLog {
     ) -> Result<(), Unavailable> {
         let batch = if records.is_empty() { None } else { Some(build(records, now_ms)?) };
         let stand_in = self.group(batch.as_ref(), 0, doomed);
-        let permit = journal.admit(stand_in.stored_len(), frees_space(records)).await?;
+        let permit = journal.admit(stand_in.stored_len(), purpose(records)).await?;
         let submit = |group| journal.submit(permit, group);
         self.submit(batch.as_ref(), doomed, submit).await?;
         Ok(())
@@ -78,6 +78,10 @@ impl StateLog {
         doomed.iter().for_each(|&log| group.delete(log));
         group
     }
+}
+
+fn purpose(records: &[Record]) -> Purpose {
+    if frees_space(records) { Purpose::Control } else { Purpose::State }
 }
 
 /// Whether these records only delete what their keys had.
@@ -117,14 +121,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_disk_takes_deletions_and_no_other_change() {
+    async fn a_full_disk_takes_commits_for_a_while_and_deletions_to_the_end() {
         let world = World::new();
         world.create("large", 1).await;
         world.create("small", 1).await;
         assert_eq!(world.commit("readers", "small", 0, 1).await, Ok(()));
         fill(&world, "large").await;
-        let committed = world.commit("readers", "small", 0, 2).await;
-        assert!(matches!(committed, Err(CommitError::Unavailable(_))), "{committed:?}");
+        let mut commits = 0;
+        let refused = loop {
+            match world.commit("readers", "small", 0, 2).await {
+                Ok(()) => commits += 1,
+                Err(refused) => break refused,
+            }
+        };
+        assert!(commits > 20, "only {commits} commits");
+        assert!(matches!(refused, CommitError::Unavailable(_)), "{refused:?}");
         let deleted = world.broker.delete_offsets(&world.caller, "readers".into(), vec![("small".into(), 0)]);
         assert_eq!(deleted.await.unwrap(), [Ok(())]);
         let topics = vec![TopicRef::Name("large".into())];

@@ -24,7 +24,7 @@ use crate::recover::{Content, Cut, Found, Recovered, Scan, missing, recover, spo
 use crate::segment::Segment;
 use crate::segment::footer::Control;
 use crate::shared::{MEMORY_UNIT, Shared};
-use crate::space::{Admission, reservation};
+use crate::space::{Admission, Purpose, reservation};
 use crate::upkeep::{self, SealJob};
 use crate::writer::commit::Committer;
 use crate::writer::queue::Pending;
@@ -136,14 +136,14 @@ impl Journal {
     }
 
     /// Waits until a group of `bytes` (see [`Group::stored_len`]) may be submitted: memory and disk space are then
-    /// reserved for it. `control` groups, those that only free space, are admitted on a full disk too.
+    /// reserved for it. On a full disk it depends on the group's `purpose`.
     ///
     /// Cancelling the wait reserves nothing.
     ///
     /// # Errors
     /// [`AppendError::NoSpace`] if the disk is full, [`AppendError::Stopped`] if the journal takes no more,
     /// [`AppendError::TooLarge`] for a group above [`GROUP_BYTES_MAX`].
-    pub async fn admit(&self, bytes: usize, control: bool) -> Result<Permit, AppendError> {
+    pub async fn admit(&self, bytes: usize, purpose: Purpose) -> Result<Permit, AppendError> {
         if bytes > GROUP_BYTES_MAX {
             return Err(AppendError::TooLarge { bytes, max: GROUP_BYTES_MAX });
         }
@@ -154,7 +154,7 @@ impl Journal {
         loop {
             let mut changed = pin!(self.shared.space.changed());
             changed.as_mut().enable();
-            match self.shared.space.try_admit(reservation, control) {
+            match self.shared.space.try_admit(reservation, purpose) {
                 Admission::Admitted => break,
                 Admission::Full => return Err(AppendError::NoSpace),
                 Admission::Wait => self.shared.spare.wake(),
@@ -191,8 +191,9 @@ impl Journal {
     /// # Errors
     /// As [`Journal::admit`], and [`AppendError::Stopped`] if the disk failed meanwhile.
     pub async fn append(&self, group: Group) -> Result<Sequence, AppendError> {
-        let control = group.entries.iter().all(|entry| entry.header.kind != EntryKind::Data);
-        let permit = self.admit(group.stored_len(), control).await?;
+        let has_data = group.entries.iter().any(|entry| entry.header.kind == EntryKind::Data);
+        let purpose = if has_data { Purpose::Data } else { Purpose::Control };
+        let permit = self.admit(group.stored_len(), purpose).await?;
         self.submit(permit, group).await
     }
 

@@ -20,7 +20,7 @@
 //! ```
 //! use std::sync::Arc;
 //! use annals_clock::Clock;
-//! use annals_journal::{DiskFiles, Group, Idle, Journal, LogId, Options, Payload};
+//! use annals_journal::{DiskFiles, Group, Idle, Journal, LogId, Options, Payload, Purpose};
 //!
 //! # let directory = tempfile::tempdir()?;
 //! let files = Arc::new(DiskFiles::open(directory.path())?);
@@ -30,7 +30,7 @@
 //! let mut group = Group::new();
 //! group.push(LogId(1), 0, 1, 1_700_000_000_000, Payload::new("order placed".into()));
 //! group.push(LogId(2), 0, 1, 1_700_000_000_000, Payload::new("payment requested".into()));
-//! let permit = futures(journal.admit(group.stored_len(), false))?;
+//! let permit = futures(journal.admit(group.stored_len(), Purpose::Data))?;
 //! journal.submit(permit, group).wait()?;
 //!
 //! assert_eq!(journal.read(LogId(2), 0..u64::MAX, 1024)?.pieces.concat(), b"payment requested");
@@ -74,4 +74,5 @@ pub use machine::{Idle, Keep, Machine, Observer, Replay};
 pub use options::{GROUP_BYTES_MAX, Options};
 pub use read::{EntryRead, ExtentFacts, LogFacts, Read};
 pub use recover::Cut;
+pub use space::Purpose;
 pub use verify::{LogReport, Notice, Report, SegmentReport, verify};

@@ -5,7 +5,9 @@
 //! allocated. Invariant: everything admitted and not yet written fits into the spare alone, or, without a spare, into
 //! what is left of the active segment; so it fits wherever the roll from one to the other falls.
 //!
-//! Control groups (trims and deletions) may use the last bytes of the active segment, since they are what frees space.
+//! On a full disk, data stops before the active segment is used up: what is left is for the state of owners, such as the
+//! offsets that consumers commit, and the last bytes are for trims and deletions, since they are what frees space
+//! ([`Purpose`]).
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -13,8 +15,35 @@ use tokio::sync::Notify;
 
 use crate::frame::{BLOCK_LEN, padded};
 
-/// Bytes of the active segment that only control groups may use when the disk is full.
+/// Bytes of the active segment that only trims and deletions may use when there is no spare.
 const CONTROL_RESERVE: u64 = 128 << 10;
+/// Bytes of the active segment that data may not use when there is no spare.
+const STATE_RESERVE: u64 = 256 << 10;
+/// The same once the disk is known to be full.
+const STATE_RESERVE_FULL: u64 = 1 << 20;
+
+/// What a group is for: how far it may go when the disk is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Records of users. The first to be refused.
+    Data,
+    /// What an owner must note so that others can go on: acknowledgements, offsets, configuration.
+    State,
+    /// Trims and deletions: they free space. Refused only when nothing at all can be written.
+    Control,
+}
+
+impl Purpose {
+    /// Bytes of the active segment that are for others, when there is no spare.
+    fn reserve(self, full: bool) -> u64 {
+        match self {
+            Self::Data if full => STATE_RESERVE_FULL,
+            Self::Data => STATE_RESERVE,
+            Self::State => CONTROL_RESERVE,
+            Self::Control => 0,
+        }
+    }
+}
 
 pub(crate) struct Space {
     state: Mutex<State>,
@@ -55,13 +84,12 @@ impl Space {
         Self { state: Mutex::default(), changed: Notify::new() }
     }
 
-    pub(crate) fn try_admit(&self, reservation: u64, control: bool) -> Admission {
+    pub(crate) fn try_admit(&self, reservation: u64, purpose: Purpose) -> Admission {
         let mut state = self.lock();
         let total = state.admitted + reservation;
-        let reserve = if control { 0 } else { CONTROL_RESERVE };
         let room = match state.spare {
             Some(spare) => spare,
-            None => state.active_left.saturating_sub(reserve),
+            None => state.active_left.saturating_sub(purpose.reserve(state.full)),
         };
         if total <= room {
             state.admitted = total;
@@ -173,28 +201,31 @@ mod tests {
     #[test]
     fn what_is_admitted_fits_into_the_spare() {
         let space = Space::new();
-        assert_eq!(space.try_admit(10, false), Admission::Wait);
+        assert_eq!(space.try_admit(10, Purpose::Data), Admission::Wait);
         space.spare_ready(1 << 20);
-        assert_eq!(space.try_admit(900 << 10, false), Admission::Admitted);
+        assert_eq!(space.try_admit(900 << 10, Purpose::Data), Admission::Admitted);
         assert_eq!(
-            space.try_admit(200 << 10, false),
+            space.try_admit(200 << 10, Purpose::Data),
             Admission::Wait,
             "together they need more than the spare"
         );
         space.written(900 << 10, 850 << 10);
-        assert_eq!(space.try_admit(200 << 10, false), Admission::Admitted);
+        assert_eq!(space.try_admit(200 << 10, Purpose::Data), Admission::Admitted);
     }
 
     #[test]
-    fn a_full_disk_leaves_room_for_trims_only() {
+    fn a_full_disk_leaves_room_for_state_and_the_last_of_it_for_trims() {
         let space = Space::new();
         space.spare_ready(1 << 20);
-        space.rolled(CONTROL_RESERVE + 100);
+        space.rolled(STATE_RESERVE_FULL + 100);
         space.no_space();
-        assert_eq!(space.try_admit(101, false), Admission::Full);
-        assert_eq!(space.try_admit(101, true), Admission::Admitted);
+        assert_eq!(space.try_admit(101, Purpose::Data), Admission::Full);
+        assert_eq!(space.try_admit(101, Purpose::State), Admission::Admitted);
+        space.written(101, STATE_RESERVE_FULL + 100 - CONTROL_RESERVE);
+        assert_eq!(space.try_admit(101, Purpose::State), Admission::Full);
+        assert_eq!(space.try_admit(101, Purpose::Control), Admission::Admitted);
         space.spare_ready(1 << 20);
-        assert_eq!(space.try_admit(101, false), Admission::Admitted);
+        assert_eq!(space.try_admit(101, Purpose::Data), Admission::Admitted);
     }
 
     #[test]
@@ -202,7 +233,7 @@ mod tests {
         let space = Space::new();
         space.spare_ready(1 << 20);
         assert_eq!(space.wanted(), None);
-        assert_eq!(space.try_admit(2 << 20, false), Admission::Wait);
+        assert_eq!(space.try_admit(2 << 20, Purpose::Data), Admission::Wait);
         assert_eq!(space.wanted(), Some(2 << 20));
     }
 }

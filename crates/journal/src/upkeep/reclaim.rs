@@ -17,7 +17,7 @@ use crate::id::LogId;
 use crate::segment::footer::{Control, Footer};
 use crate::segment::{DATA_START, Segment};
 use crate::shared::Shared;
-use crate::space::{Admission, reservation};
+use crate::space::{Admission, Purpose, reservation};
 use crate::writer::queue::Pending;
 
 /// A segment below this share of the usual size counts as small.
@@ -154,7 +154,7 @@ fn append_again(shared: &Shared, controls: &[Control]) -> bool {
     }
     let reservation = reservation(group.stored_len());
     let Ok(memory) = Arc::clone(&shared.memory).try_acquire_many_owned(1) else { return false };
-    if shared.space.try_admit(reservation, true) != Admission::Admitted {
+    if shared.space.try_admit(reservation, Purpose::Control) != Admission::Admitted {
         return false;
     }
     let (done, ticket) = tokio::sync::oneshot::channel();

@@ -15,8 +15,11 @@ use crate::space::Space;
 const FULL_RETRY: Duration = Duration::from_millis(500);
 /// How often a spare that is too small, but may be needed, is looked at again.
 const WITHDRAW_RETRY: Duration = Duration::from_millis(20);
-/// Left free for footers, names and whoever else lives on the disk.
-const HEADROOM: u64 = 256 << 10;
+/// Left free for footers, names and whoever else lives on the disk, and so that the next start has a first segment: a full
+/// disk can then still be told to delete something.
+const HEADROOM: u64 = 2 * SEGMENT_BYTES_MIN;
+/// Left free by the first segment after a start.
+const HEADROOM_FIRST: u64 = 128 << 10;
 
 /// A segment that is ready to be written.
 pub(crate) struct Prepared {
@@ -71,6 +74,7 @@ impl Spare {
 /// Keeps a spare ready until the journal closes. Runs in a thread of its own.
 pub(crate) fn run(shared: &Shared) {
     let spare = &shared.spare;
+    let mut headroom = HEADROOM_FIRST;
     let mut state = spare.lock();
     while !state.closed {
         let wanted = shared.space.wanted();
@@ -88,10 +92,11 @@ pub(crate) fn run(shared: &Shared) {
         let id = state.next_id;
         drop(state);
         remove(shared, too_small);
-        let prepared = prepare(shared, id, wanted.unwrap_or(0));
+        let prepared = prepare(shared, id, wanted.unwrap_or(0), headroom);
         state = spare.lock();
         match prepared {
             Ok(prepared) => {
+                headroom = HEADROOM;
                 state.next_id = id + 1;
                 let capacity = prepared.capacity - DATA_START;
                 state.prepared = Some(prepared);
@@ -125,8 +130,8 @@ fn report(shared: &Shared, error: &io::Error) {
     shared.space.no_space();
 }
 
-fn prepare(shared: &Shared, id: u64, wanted: u64) -> io::Result<Prepared> {
-    let capacity = capacity(shared, wanted)?;
+fn prepare(shared: &Shared, id: u64, wanted: u64, headroom: u64) -> io::Result<Prepared> {
+    let capacity = capacity(shared, wanted, headroom)?;
     let name = SegmentName::fresh(id);
     let (salt, created_ms) = (shared.clock.random(), shared.clock.now_ms());
     let header = SegmentHeader { name, salt, created_ms, data_end: 0 };
@@ -149,12 +154,12 @@ fn prepare(shared: &Shared, id: u64, wanted: u64) -> io::Result<Prepared> {
 }
 
 /// The size of the next segment: the usual one, larger for a group that needs it, smaller on a small disk.
-fn capacity(shared: &Shared, wanted: u64) -> io::Result<u64> {
+fn capacity(shared: &Shared, wanted: u64, headroom: u64) -> io::Result<u64> {
     let free = shared.files.free_bytes()?;
     let least = (wanted + DATA_START).max(SEGMENT_BYTES_MIN);
     let usual = shared.options.segment_bytes.min(free / 8);
     let capacity = usual.max(least).min(SEGMENT_BYTES_MAX).next_multiple_of(DATA_START);
-    if capacity + HEADROOM > free {
+    if capacity + headroom > free {
         return Err(io::ErrorKind::StorageFull.into());
     }
     Ok(capacity)
