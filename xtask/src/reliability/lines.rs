@@ -74,7 +74,7 @@ pub(super) const LINES: &[Line] = &[
     Line {
         name: "idle",
         what: "10,000 idle connections, under a memory limit of 512 MiB",
-        must: "at most 48 KiB for each; a client beside them is served, and so is each of them",
+        must: "at most 32 KiB for each; a client beside them is served, and so is each of them",
         work: Work::Tests(&[IDLE]),
     },
     Line {

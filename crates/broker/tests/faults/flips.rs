@@ -265,3 +265,38 @@ async fn produce(world: &World, producer: i64, number: i32) {
     let price = format!("key-{}={number}", number % 7);
     world.produce(PRICES, 0, None, &[&price]).await.unwrap();
 }
+
+#[test]
+fn a_damaged_batch_does_not_move_the_end_of_its_partition() {
+    block_on(async {
+        let files = FaultFiles::new();
+        let world = World::open(&files);
+        world.create(ORDERS, 1, &[]).await.unwrap();
+        for value in ["first", "second", "third"] {
+            world.produce(ORDERS, 0, None, &[value]).await.unwrap();
+        }
+        // The marker that follows proves the groups: what is unreadable is damage.
+        tokio::time::sleep(QUIET).await;
+        let segments = files.list().unwrap().into_iter().filter(|name| name.ends_with(".segment"));
+        let holds = |name: &String| find(&files, name, "second").is_some();
+        let name = segments.into_iter().find(holds).unwrap();
+        let damaged = files.kill();
+        damaged.flip_bit(&name, find(&files, &name, "second").unwrap() * 8);
+        // The payload begins with the batch's base offset, which nothing but the journal's checksum covers.
+        let batch = verify(&damaged, |_, _| {}).unwrap().damage[0].bytes.start;
+        let damaged = files.kill();
+        damaged.flip_bit(&name, batch * 8 + 6);
+        let world = World::open(&damaged);
+        let end = world.fetch(ORDERS, 0, Some(0)).await.high_watermark;
+        assert_eq!(end, 3);
+        assert_eq!(world.produce(ORDERS, 0, None, &["fourth"]).await, Ok(3));
+        let values: Vec<_> =
+            world.read_around_damage(ORDERS, 0).await.into_iter().map(|read| read.2).collect();
+        assert_eq!(values, ["first", "third", "fourth"]);
+    });
+}
+
+fn find(files: &FaultFiles, name: &str, text: &str) -> Option<u64> {
+    let bytes = files.bytes(name);
+    bytes.windows(text.len()).position(|window| window == text.as_bytes()).map(|at| at as u64)
+}

@@ -68,7 +68,7 @@ impl Target {
     }
 }
 
-fn batch(compression: Compression, len: usize) -> Batch {
+pub(crate) fn batch(compression: Compression, len: usize) -> Batch {
     let mut builder =
         BatchBuilder::new(BatchOptions { codec: compression.into(), ..BatchOptions::default() });
     let value = vec![0; len];

@@ -1,6 +1,8 @@
 //! The server as a process: what real clients, strangers, full disks and SIGKILL do to it.
 //!
-//! `ANNALS_TEST_KILLS=N` makes the crash test kill the server that often, `ANNALS_TEST_SEED=N` repeats its moments.
+//! `ANNALS_TEST_KILLS=N` makes the crash test kill the server that often, `ANNALS_TEST_SEED=N` repeats its moments;
+//! `ANNALS_TEST_IDLE=N` and `ANNALS_TEST_STALLED=N` make the crowds of `scale` that large. `cargo xtask reliability` does all
+//! of it. A line `figure: NAME=VALUE` is for its table.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests")]
 
@@ -12,6 +14,7 @@ mod full_disk;
 mod groups;
 mod hostile;
 mod records;
+mod scale;
 mod server;
 #[cfg(feature = "otlp")]
 mod traces;

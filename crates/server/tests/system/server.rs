@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use annals_clock::Clock;
+use rustix::process::{Pid, Resource, Rlimit};
 
 /// Measures time.
 pub(crate) struct Watch {
@@ -113,9 +114,25 @@ impl Server {
 
     /// Resident memory in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
+        self.status("VmRSS:") * 1024
+    }
+
+    /// The most memory in bytes that was ever resident.
+    pub(crate) fn resident_bytes_max(&self) -> u64 {
+        self.status("VmHWM:") * 1024
+    }
+
+    fn status(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// Refuses it more memory of its own than this (`RLIMIT_DATA`): a server that asks for more ends.
+    pub(crate) fn limit_memory(&self, bytes: u64) {
+        let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
+        let pid = Pid::from_raw(self.child.id() as i32);
+        rustix::process::prlimit(pid, Resource::Data, limit).unwrap();
     }
 
     /// The answer to `GET path` on the HTTP port: its status line, headers and body.
