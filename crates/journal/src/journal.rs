@@ -207,8 +207,8 @@ impl Journal {
         }
     }
 
-    /// Closes the active segment now if it holds anything, so that it can be rewritten or deleted. For tests and tools;
-    /// by itself it happens when a segment is full or old.
+    /// Has the active segment closed as soon as another is ready to take its place, so that it can be rewritten or
+    /// deleted. By itself it happens when a segment is full or old.
     pub fn roll(&self) {
         self.shared.queue.request_roll();
     }

@@ -36,6 +36,9 @@ const QUIET: Duration = Duration::from_millis(200);
 /// How long the writer waits for a disk that is full in spite of reserved space, between tries.
 const FULL_RETRY: Duration = Duration::from_millis(250);
 
+/// How long a wish to close the active segment waits for a spare, between tries.
+const ROLL_RETRY: Duration = Duration::from_millis(50);
+
 pub(crate) struct Writer {
     pub(crate) shared: Arc<Shared>,
     pub(crate) commits: SyncSender<Message>,
@@ -55,6 +58,8 @@ pub(crate) struct Writer {
     /// When the oldest write that is not synced was made.
     unsynced_since: Option<Duration>,
     marked: bool,
+    /// Somebody wishes the active segment to be closed.
+    roll_wanted: bool,
 }
 
 /// The segment being written.
@@ -103,6 +108,7 @@ impl Writer {
             batch: Vec::new(),
             unsynced_since: None,
             marked: true,
+            roll_wanted: false,
         }
     }
 
@@ -121,16 +127,26 @@ impl Writer {
                     self.write_waiting()?;
                 }
                 Taken::Nothing => self.idle()?,
-                Taken::Roll if self.shared.space.may_roll_early() => self.close_active()?,
-                Taken::Roll => {}
+                Taken::Roll => self.roll_wanted = true,
                 Taken::Closed => return self.finish(),
             }
+            self.roll_if_wanted()?;
             self.sync_if_due()?;
         }
     }
 
+    /// Closes the active segment for whoever wished for it, as soon as there is another to go on in.
+    fn roll_if_wanted(&mut self) -> Result<(), Fault> {
+        if self.roll_wanted && (self.active.is_none() || self.shared.space.may_roll_early()) {
+            self.roll_wanted = false;
+            self.close_active()?;
+        }
+        Ok(())
+    }
+
     fn patience(&self) -> Duration {
         match self.unsynced_since {
+            _ if self.roll_wanted => ROLL_RETRY,
             Some(since) => (since + self.shared.options.async_interval).saturating_sub(self.now()),
             None if self.marked => self.shared.options.upkeep_interval,
             None => QUIET,
