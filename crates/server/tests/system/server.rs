@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use annals_clock::Clock;
@@ -188,7 +189,13 @@ pub(crate) fn eventually(what: &str, within: Duration, mut holds: impl FnMut() -
 /// A free port below those that the system gives to outgoing connections. A client that knocks at a port of that range
 /// while nobody listens there may be given the very port for its own end, and take it from the server.
 fn lasting_port() -> String {
+    // No two tests of this process get the same one, though neither listens yet.
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
     let first = 20_000 + std::process::id() % 5_000;
-    let free = (first..30_000).map(|port| format!("127.0.0.1:{port}"));
-    free.into_iter().find(|address| TcpListener::bind(address).is_ok()).unwrap()
+    loop {
+        let address = format!("127.0.0.1:{}", first + GIVEN.fetch_add(1, Ordering::Relaxed));
+        if TcpListener::bind(&address).is_ok() {
+            return address;
+        }
+    }
 }
