@@ -83,7 +83,8 @@ impl Broker {
         let catalogue_end = recover_catalogue(opened.journal(), &state)?;
         recover_partitions(opened.journal(), &state, followed)?;
         let groups = Groups::new(&options.groups);
-        let offsets_end = read_state_log(opened.journal(), OFFSETS_LOG, |batch| groups.recover(batch))?;
+        let recover = |batch| groups.recover(batch);
+        let offsets_end = read_state_log(opened.journal(), OFFSETS_LOG, Holes::PassedOver, recover)?;
         groups.finish_loading(&clock);
         let start = opened.start(Arc::clone(&state) as _);
         let journal = start.map_err(|source| OpenError::Io { action: "start a thread", source })?;
@@ -147,15 +148,37 @@ pub(crate) fn kafka_id(id: Uuid) -> String {
 }
 
 fn recover_catalogue(journal: &Journal, state: &State) -> Result<u64, ReadError> {
-    read_state_log(journal, CATALOGUE_LOG, |batch| state.apply_catalogue(batch))
+    read_state_log(journal, CATALOGUE_LOG, Holes::Refused, |batch| state.apply_catalogue(batch))
+}
+
+/// What to make of records that are damaged.
+#[derive(Clone, Copy)]
+enum Holes {
+    /// Without them something could be given away twice.
+    Refused,
+    /// What they told is lost, and no reason to keep everything else from being read: a group goes on from an earlier
+    /// commit.
+    PassedOver,
 }
 
 /// Gives every batch of a state log to `apply`. Returns where the log goes on.
-fn read_state_log(journal: &Journal, log: LogId, mut apply: impl FnMut(Bytes)) -> Result<u64, ReadError> {
+fn read_state_log(
+    journal: &Journal,
+    log: LogId,
+    holes: Holes,
+    mut apply: impl FnMut(Bytes),
+) -> Result<u64, ReadError> {
     let Some(facts) = journal.log(log) else { return Ok(0) };
     let mut next = facts.offsets.start;
     while next < facts.offsets.end {
-        let entries = journal.entries(log, next, READ_BYTES)?;
+        let entries = match (journal.entries(log, next, READ_BYTES), holes) {
+            (Err(ReadError::Damaged(damage)), Holes::PassedOver) => {
+                tracing::error!(%damage, "records of groups and committed offsets are lost");
+                next = damage.offsets.map_or(next, |lost| lost.end).max(next + 1);
+                continue;
+            }
+            (entries, _) => entries?,
+        };
         let Some(last) = entries.last() else { break };
         next = last.header.end_offset();
         entries.into_iter().for_each(|entry| apply(entry.payload));

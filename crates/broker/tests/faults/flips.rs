@@ -164,6 +164,9 @@ fn lost(before: &Content, after: &Content) -> usize {
     for (place, record) in &after.records {
         assert_eq!(before.records.get(place), Some(record), "at {place:?}");
     }
+    // A group whose last commit is gone goes on from an earlier one: commits only rise here.
+    let earlier = before.committed.iter().zip(&after.committed).all(|(before, after)| after <= before);
+    assert!(earlier, "committed {:?}, was {:?}", after.committed, before.committed);
     before.records.len() - after.records.len()
 }
 
@@ -277,11 +280,9 @@ fn a_damaged_batch_does_not_move_the_end_of_its_partition() {
         }
         // The marker that follows proves the groups: what is unreadable is damage.
         tokio::time::sleep(QUIET).await;
-        let segments = files.list().unwrap().into_iter().filter(|name| name.ends_with(".segment"));
-        let holds = |name: &String| find(&files, name, "second").is_some();
-        let name = segments.into_iter().find(holds).unwrap();
+        let (name, places) = find(&files, "second");
         let damaged = files.kill();
-        damaged.flip_bit(&name, find(&files, &name, "second").unwrap() * 8);
+        damaged.flip_bit(&name, places[0] * 8);
         // The payload begins with the batch's base offset, which nothing but the journal's checksum covers.
         let batch = verify(&damaged, |_, _| {}).unwrap().damage[0].bytes.start;
         let damaged = files.kill();
@@ -296,7 +297,42 @@ fn a_damaged_batch_does_not_move_the_end_of_its_partition() {
     });
 }
 
-fn find(files: &FaultFiles, name: &str, text: &str) -> Option<u64> {
-    let bytes = files.bytes(name);
-    bytes.windows(text.len()).position(|window| window == text.as_bytes()).map(|at| at as u64)
+#[test]
+fn a_damaged_commit_keeps_nothing_else_from_being_read() {
+    block_on(async {
+        let files = FaultFiles::new();
+        let world = World::open(&files);
+        world.create(ORDERS, 1, &[]).await.unwrap();
+        world.produce(ORDERS, 0, None, &["first"]).await.unwrap();
+        for offset in [1, 2] {
+            world.commit(GROUP, ORDERS, 0, offset).await.unwrap();
+        }
+        tokio::time::sleep(QUIET).await;
+        let (name, places) = find(&files, GROUP);
+        let damaged_at = |place: u64| {
+            let damaged = files.kill();
+            damaged.flip_bit(&name, place * 8);
+            World::open(&damaged)
+        };
+        for (place, committed) in [(places[0], 2), (*places.last().unwrap(), 1)] {
+            let world = damaged_at(place);
+            assert_eq!(world.values(ORDERS, 0).await, ["first"]);
+            assert_eq!(world.committed(GROUP, ORDERS, 0).await, Some(committed));
+            assert!(world.broker.damage().iter().any(|damage| damage.file == name && damage.data_lost));
+            world.commit(GROUP, ORDERS, 0, 3).await.unwrap();
+            assert_eq!(world.committed(GROUP, ORDERS, 0).await, Some(3));
+        }
+    });
+}
+
+/// The segment that holds a text, and the places where it does.
+fn find(files: &FaultFiles, text: &str) -> (String, Vec<u64>) {
+    let places = |name: &str| -> Vec<u64> {
+        let bytes = files.bytes(name);
+        let holds = |place: &usize| bytes[*place..].starts_with(text.as_bytes());
+        (0..bytes.len()).filter(holds).map(|place| place as u64).collect()
+    };
+    let found = files.list().unwrap().into_iter().map(|name| (places(&name), name));
+    let (places, name) = found.into_iter().find(|(places, _)| !places.is_empty()).unwrap();
+    (name, places)
 }

@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 /// Small enough to be reached.
-pub(crate) const IN_FLIGHT_BYTES_MAX: usize = 8 << 20;
+pub(crate) const IN_FLIGHT_BYTES_MAX: usize = 2 << 20;
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A running broker.
