@@ -142,7 +142,8 @@ async fn a_slow_disk_makes_acknowledgements_late_and_nothing_else() {
     let lasting = Duration::from_secs(number("ANNALS_TEST_SLOW_SECONDS", 2));
     let files = SlowFiles::new(number("ANNALS_TEST_SEED", 1));
     let world = Arc::new(World::try_open(Arc::new(files.clone()), Duration::from_secs(1)).unwrap());
-    world.create(TOPIC, PARTITIONS, &[]).await.unwrap();
+    // The records have old timestamps.
+    world.create(TOPIC, PARTITIONS, &[("retention.ms", "-1")]).await.unwrap();
     for partition in 0..PARTITIONS {
         world.produce(TOPIC, partition, None, &["first"]).await.unwrap();
     }
