@@ -126,6 +126,12 @@ fn commit(consumer: &BaseConsumer, sure: &[AtomicI64; 3], stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         let Some(Ok(message)) = consumer.poll(Duration::from_millis(50)) else { continue };
         let partition = message.partition();
+        let committed = sure[partition as usize].load(Ordering::Relaxed);
+        let read = message.offset();
+        assert!(
+            read >= committed,
+            "partition {partition} is read again from {read}, {committed} was committed"
+        );
         let offset = Offset::Offset(message.offset() + 1);
         match next.find_partition(ORDERS, partition) {
             Some(_) => next.set_partition_offset(ORDERS, partition, offset).unwrap(),
