@@ -2,14 +2,15 @@
 //!
 //! The catalogue's log is read and applied. Each partition starts from the summary that the journal kept for it and
 //! applies the headers of the batches behind it; where the journal had to read those batches itself, they were followed
-//! meanwhile ([`Followed`]). The groups' log is read and applied. Nothing is accepted before.
+//! meanwhile ([`Followed`]). The groups' log is read and applied. Nothing is accepted before, and nothing is written at all
+//! where a record of the catalogue is lost.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use annals_clock::{Clock, Uuid};
-use annals_journal::{EntryHeader, Files, Journal, LogFacts, LogId, OpenMode, ReadError, Replay};
+use annals_journal::{Damage, EntryHeader, Files, Journal, LogFacts, LogId, OpenMode, ReadError, Replay};
 use annals_topics::batch::BatchHeader;
 use annals_topics::catalogue::Catalogue;
 use annals_topics::partition::Partition;
@@ -80,21 +81,27 @@ impl Broker {
             now_ms: AtomicI64::new(clock.now_ms()),
             clock: clock.clone(),
         });
-        let catalogue_end = recover_catalogue(opened.journal(), &state)?;
+        let apply = |batch| state.apply_catalogue(batch);
+        let catalogue = read_state_log(opened.journal(), CATALOGUE_LOG, apply)?;
         recover_partitions(opened.journal(), &state, followed)?;
         let groups = Groups::new(&options.groups);
-        let recover = |batch| groups.recover(batch);
-        let offsets_end = read_state_log(opened.journal(), OFFSETS_LOG, Holes::PassedOver, recover)?;
+        let offsets = read_state_log(opened.journal(), OFFSETS_LOG, |batch| groups.recover(batch))?;
+        if let Some(damage) = offsets.damage {
+            tracing::error!(%damage, "commits are lost: their groups go on from earlier ones");
+        }
         groups.finish_loading(&clock);
         let start = opened.start(Arc::clone(&state) as _);
         let journal = start.map_err(|source| OpenError::Io { action: "start a thread", source })?;
+        if let Some(damage) = catalogue.damage {
+            journal.stop(&read_only(&damage));
+        }
         let inner = Inner {
             journal,
             cluster_id,
             state,
             changing: tokio::sync::Mutex::default(),
-            catalogue_log: StateLog::new(CATALOGUE_LOG, catalogue_end),
-            offsets_log: StateLog::new(OFFSETS_LOG, offsets_end),
+            catalogue_log: StateLog::new(CATALOGUE_LOG, catalogue.end),
+            offsets_log: StateLog::new(OFFSETS_LOG, offsets.end),
             groups,
             producer_ids: tokio::sync::Mutex::new(0..0),
             disk_reads: Arc::new(Semaphore::new(options.disk_reads_max)),
@@ -147,43 +154,45 @@ pub(crate) fn kafka_id(id: Uuid) -> String {
     (0..22).map(digit).collect()
 }
 
-fn recover_catalogue(journal: &Journal, state: &State) -> Result<u64, ReadError> {
-    read_state_log(journal, CATALOGUE_LOG, Holes::Refused, |batch| state.apply_catalogue(batch))
+/// Why nothing is written when a record of the catalogue is lost: a topic or its configuration may be missing, so ids could be
+/// given away twice, and retention could go by an outdated limit.
+fn read_only(damage: &Damage) -> String {
+    format!(
+        "the catalogue of topics is damaged ({damage}); what is left can be read: copy it to a new data directory"
+    )
 }
 
-/// What to make of records that are damaged.
-#[derive(Clone, Copy)]
-enum Holes {
-    /// Without them something could be given away twice.
-    Refused,
-    /// What they told is lost, and no reason to keep everything else from being read: a group goes on from an earlier
-    /// commit.
-    PassedOver,
+/// What reading a state log gave.
+struct StateRead {
+    /// Where the log goes on.
+    end: u64,
+    /// The first records that could not be read.
+    damage: Option<Damage>,
 }
 
-/// Gives every batch of a state log to `apply`. Returns where the log goes on.
+/// Gives every batch of a state log to `apply`, and passes over what is damaged: that is no reason to keep everything else
+/// from being read.
 fn read_state_log(
     journal: &Journal,
     log: LogId,
-    holes: Holes,
     mut apply: impl FnMut(Bytes),
-) -> Result<u64, ReadError> {
-    let Some(facts) = journal.log(log) else { return Ok(0) };
-    let mut next = facts.offsets.start;
+) -> Result<StateRead, ReadError> {
+    let Some(facts) = journal.log(log) else { return Ok(StateRead { end: 0, damage: None }) };
+    let (mut next, mut first_damage) = (facts.offsets.start, None);
     while next < facts.offsets.end {
-        let entries = match (journal.entries(log, next, READ_BYTES), holes) {
-            (Err(ReadError::Damaged(damage)), Holes::PassedOver) => {
-                tracing::error!(%damage, "records of groups and committed offsets are lost");
-                next = damage.offsets.map_or(next, |lost| lost.end).max(next + 1);
+        let entries = match journal.entries(log, next, READ_BYTES) {
+            Err(ReadError::Damaged(damage)) => {
+                next = damage.offsets.as_ref().map_or(next, |lost| lost.end).max(next + 1);
+                first_damage.get_or_insert(damage);
                 continue;
             }
-            (entries, _) => entries?,
+            entries => entries?,
         };
         let Some(last) = entries.last() else { break };
         next = last.header.end_offset();
         entries.into_iter().for_each(|entry| apply(entry.payload));
     }
-    Ok(facts.offsets.end)
+    Ok(StateRead { end: facts.offsets.end, damage: first_damage })
 }
 
 fn recover_partitions(journal: &Journal, state: &State, mut followed: Followed) -> Result<(), ReadError> {

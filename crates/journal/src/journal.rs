@@ -213,6 +213,11 @@ impl Journal {
         self.shared.queue.request_roll();
     }
 
+    /// Refuses every append from now on, with this reason; reads go on. For owners that cannot decide any more.
+    pub fn stop(&self, reason: &str) {
+        self.shared.stop(reason);
+    }
+
     /// The last group that was acknowledged.
     pub fn last_committed(&self) -> Sequence {
         self.shared.last_committed()

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use annals_broker::api::produce::ProduceError;
 use annals_journal::{FaultFiles, Files, OpenMode, verify};
 
 use crate::block_on;
@@ -74,15 +75,18 @@ enum Fate {
     NamedWithLoss,
     /// The last group, which nothing proved, was taken for an unfinished write and cut. The cut was told.
     TornEnd,
+    /// A record of the catalogue is lost: what is left is read, nothing is written, and the reason names the file.
+    ReadOnly,
     /// The start was refused with the name of the file.
     Refused,
 }
 
-const FATES: [(Fate, &str); 5] = [
+const FATES: [(Fate, &str); 6] = [
     (Fate::Harmless, "harmless"),
     (Fate::NamedWithoutLoss, "named, nothing lost"),
     (Fate::NamedWithLoss, "named, one group lost"),
     (Fate::TornEnd, "last group cut as torn"),
+    (Fate::ReadOnly, "read only, named"),
     (Fate::Refused, "start refused by name"),
 ];
 
@@ -137,6 +141,12 @@ async fn fate(flip: &Flip<'_>) -> Fate {
         }
     };
     let found = survey(&world).await;
+    if let Some(reason) = world.broker.stopped() {
+        assert!(reason.contains(name), "{flip}: {reason}");
+        assert_as_written(&subject.content, &found);
+        world.stop().await;
+        return Fate::ReadOnly;
+    }
     is_named |= world.broker.damage().iter().any(|damage| damage.file == name);
     is_cut &= !subject.is_proven;
     let lost = lost(&subject.content, &found);
@@ -161,13 +171,17 @@ async fn fate(flip: &Flip<'_>) -> Fate {
 
 /// How many records are not there any more. What is there must be what was written.
 fn lost(before: &Content, after: &Content) -> usize {
-    for (place, record) in &after.records {
-        assert_eq!(before.records.get(place), Some(record), "at {place:?}");
-    }
+    assert_as_written(before, after);
     // A group whose last commit is gone goes on from an earlier one: commits only rise here.
     let earlier = before.committed.iter().zip(&after.committed).all(|(before, after)| after <= before);
     assert!(earlier, "committed {:?}, was {:?}", after.committed, before.committed);
     before.records.len() - after.records.len()
+}
+
+fn assert_as_written(before: &Content, after: &Content) {
+    for (place, record) in &after.records {
+        assert_eq!(before.records.get(place), Some(record), "at {place:?}");
+    }
 }
 
 async fn survey(world: &World) -> Content {
@@ -322,6 +336,29 @@ fn a_damaged_commit_keeps_nothing_else_from_being_read() {
             world.commit(GROUP, ORDERS, 0, 3).await.unwrap();
             assert_eq!(world.committed(GROUP, ORDERS, 0).await, Some(3));
         }
+    });
+}
+
+#[test]
+fn a_damaged_catalogue_leaves_the_rest_to_read_and_nothing_to_write() {
+    block_on(async {
+        let files = FaultFiles::new();
+        let world = World::open(&files);
+        world.create(PRICES, 1, &[]).await.unwrap();
+        world.create(ORDERS, 1, &[]).await.unwrap();
+        world.produce(ORDERS, 0, None, &["first"]).await.unwrap();
+        tokio::time::sleep(QUIET).await;
+        let (name, places) = find(&files, PRICES);
+        let damaged = files.kill();
+        damaged.flip_bit(&name, places[0] * 8);
+        let world = World::open(&damaged);
+        assert_eq!(world.topics().await, [ORDERS]);
+        assert_eq!(world.values(ORDERS, 0).await, ["first"]);
+        let reason = world.broker.stopped().unwrap();
+        assert!(reason.contains(&name) && reason.contains("catalogue"), "{reason}");
+        let refused = world.produce(ORDERS, 0, None, &["second"]).await;
+        assert!(matches!(refused, Err(ProduceError::Unavailable(_))), "{refused:?}");
+        assert!(world.create("more", 1, &[]).await.is_err());
     });
 }
 
