@@ -82,6 +82,11 @@ impl Measured {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(first, scatter);
     }
 
+    /// The batch that begins with this segment would not pay: it is not looked at again.
+    fn refuse(&self, first: u64) {
+        self.note(first, Scatter::default());
+    }
+
     /// What is known of `segments`. Measures one more, if there is one that the last process left.
     fn all(&self, segments: &[Arc<Segment>]) -> HashMap<u64, Scatter> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -119,11 +124,19 @@ fn measure(segment: &Segment) -> Result<Scatter, FooterError> {
 pub(super) fn choose(shared: &Shared) -> Option<Vec<Arc<Segment>>> {
     let segments = shared.index.segments();
     let known = shared.upkeep.measured.all(&segments);
-    let starts = (0..segments.len())
-        .filter(|&from| !shared.upkeep.patience.waits_for(segments[from].name.first, shared));
-    let mut batches =
-        starts.filter_map(|from| Batch::from(&segments[from..], &known, shared.options.segment_bytes));
-    batches.find(|batch| batch.has_room(shared) && batch.pays()).map(|batch| batch.segments)
+    let room = shared.files.free_bytes().map_or(0, |free| free / FREE_PART);
+    for (from, first) in segments.iter().map(|segment| segment.name.first).enumerate() {
+        if shared.upkeep.patience.waits_for(first, shared) {
+            continue;
+        }
+        let batch = Batch::from(&segments[from..], &known, shared.options.segment_bytes);
+        let Some(batch) = batch.filter(|batch| batch.live <= room) else { continue };
+        if batch.pays() {
+            return Some(batch.segments);
+        }
+        shared.upkeep.measured.refuse(first);
+    }
+    None
 }
 
 /// Neighbours that may be brought together.
@@ -176,10 +189,6 @@ impl Batch {
 
     fn if_any(self) -> Option<Self> {
         (!self.segments.is_empty()).then_some(self)
-    }
-
-    fn has_room(&self, shared: &Shared) -> bool {
-        shared.files.free_bytes().is_ok_and(|free| self.live <= free / FREE_PART)
     }
 
     /// Whether at most half of the stretches would be left.
