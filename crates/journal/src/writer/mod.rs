@@ -145,12 +145,12 @@ impl Writer {
     }
 
     fn patience(&self) -> Duration {
-        match self.unsynced_since {
-            _ if self.roll_wanted => ROLL_RETRY,
+        let patience = match self.unsynced_since {
             Some(since) => (since + self.shared.options.async_interval).saturating_sub(self.now()),
             None if self.marked => self.shared.options.upkeep_interval,
             None => QUIET,
-        }
+        };
+        if self.roll_wanted { patience.min(ROLL_RETRY) } else { patience }
     }
 
     fn write_waiting(&mut self) -> Result<(), Fault> {
