@@ -42,6 +42,9 @@ pub(super) fn cut(
             Content::Scanned(scan) => scan,
         };
         let whole = whole_frames(scan, &mut last, proven);
+        if segment.segment.is_damaged() {
+            continue;
+        }
         let nothing_follows = last >= proven;
         let next_follows = first_sequences.get(index + 1).copied().flatten() == Some(last.next());
         let tail = take_tail(scan, whole);

@@ -7,6 +7,7 @@ use super::{Content, Found, PADDING, Scan, ScannedFrame, structural};
 use crate::entry::EntryKind;
 use crate::error::{Damage, OpenError};
 use crate::files::{File, Files, OpenMode};
+use crate::frame::BLOCK_LEN;
 use crate::segment::footer::{Footer, FooterError};
 use crate::segment::scan::{Frame, Item, Scanner};
 use crate::segment::{DATA_START, HeaderError, Segment, SegmentHeader, SegmentName};
@@ -72,6 +73,12 @@ fn open_segment(files: &dyn Files, name: SegmentName, mode: OpenMode, head_len: 
     }
     let data_end = scan.frames.last().map_or(DATA_START, |scanned| scanned.frame.end());
     let segment = Arc::new(Segment::new(&header, file, data_end, false));
+    if data_end.next_multiple_of(BLOCK_LEN as u64) < header.data_end {
+        // A rewritten segment was whole and synced before it got its name: this is no torn end.
+        let what = "the segment ends before its header says: entries are lost";
+        damage.push(Damage { data_lost: true, ..structural(name, data_end..header.data_end, what) });
+        segment.set_damaged();
+    }
     Ok(Ok(Opened::Found(Found { segment, content: Content::Scanned(scan) }, damage)))
 }
 

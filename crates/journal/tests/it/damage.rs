@@ -1,6 +1,6 @@
 //! Bits that flip in files at rest: noticed, named, and everything else stays readable.
 
-use annals_journal::{FaultFiles, Files, Journal, LogId, ReadError, verify};
+use annals_journal::{FaultFiles, Files, Journal, LogId, OpenMode, ReadError, verify};
 
 use crate::rewrite::eventually;
 use crate::world::{append, block_on, one, start};
@@ -92,8 +92,8 @@ fn a_flipped_bit_in_a_segment_that_was_never_sealed_is_told_from_a_torn_end() {
     }
 }
 
-#[test]
-fn what_lies_before_a_damaged_entry_in_one_piece_is_read() {
+/// Forty entries in each of two logs, in a rewritten segment, and its name.
+fn rewritten() -> (FaultFiles, String) {
     let files = FaultFiles::new();
     let journal = start(&files);
     for offset in 0..40 {
@@ -109,6 +109,31 @@ fn what_lies_before_a_damaged_entry_in_one_piece_is_read() {
     });
     journal.close();
     let name = segments(&files).into_iter().find(rewritten).unwrap();
+    (files, name)
+}
+
+#[test]
+fn a_rewritten_segment_that_lost_its_end_is_damaged() {
+    let (files, name) = rewritten();
+    let files = files.kill();
+    let at = files.bytes(&name).windows(5).position(|window| window == b"2/0/.").unwrap() as u64;
+    // Before the frame that holds log 2: what is left are whole frames.
+    let file = files.open(&name, OpenMode::Write).unwrap();
+    file.set_len(at / 4096 * 4096).unwrap();
+    file.sync_data().unwrap();
+    let damage = verify(&files, |_, _| {}).unwrap().damage;
+    assert!(damage.iter().any(|damage| damage.file == name && damage.data_lost), "{damage:?}");
+    for _ in 0..2 {
+        let journal = start(&files);
+        assert!(journal.damage().iter().any(|damage| damage.file == name && damage.data_lost));
+        append(&journal, one(3, journal.log(LogId(3)).map_or(0, |log| log.offsets.end), 10)).unwrap();
+        journal.close();
+    }
+}
+
+#[test]
+fn what_lies_before_a_damaged_entry_in_one_piece_is_read() {
+    let (files, name) = rewritten();
     let bytes = files.bytes(&name);
     let at = bytes.windows(5).position(|window| window == b"1/25/").unwrap();
     let files = files.kill();
