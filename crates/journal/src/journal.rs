@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::ops::Range;
 use std::pin::{Pin, pin};
-use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
@@ -26,7 +26,7 @@ use crate::segment::footer::Control;
 use crate::shared::{MEMORY_UNIT, Shared};
 use crate::space::{Admission, Purpose, reservation};
 use crate::upkeep::{self, SealJob};
-use crate::writer::commit::Committer;
+use crate::writer::commit::commits;
 use crate::writer::queue::Pending;
 use crate::writer::{Writer, spare};
 
@@ -136,7 +136,7 @@ impl Journal {
     }
 
     /// Waits until a group of `bytes` (see [`Group::stored_len`]) may be submitted: memory and disk space are then
-    /// reserved for it. On a full disk it depends on the group's `purpose`.
+    /// reserved for it. On a full disk it depends on the group's `purpose`. Who comes first is served first.
     ///
     /// Cancelling the wait reserves nothing.
     ///
@@ -151,6 +151,7 @@ impl Journal {
         let memory = Arc::clone(&self.shared.memory).acquire_many_owned(units as u32).await;
         let memory = memory.map_err(|_| self.stopped_error())?;
         let reservation = reservation(bytes);
+        let _turn = self.shared.space.turn(purpose).await;
         loop {
             let mut changed = pin!(self.shared.space.changed());
             changed.as_mut().enable();
@@ -200,7 +201,16 @@ impl Journal {
     /// Has the sealed segments that hold entries of `log` below `up_to` rewritten, asking [`Machine::keep`] about every
     /// entry in them. For compaction, when its owner knows that much of the log is superseded. Resolves when done.
     pub fn rewrite(&self, log: LogId, up_to: u64) -> impl Future<Output = ()> + Send + 'static {
-        let finished = self.shared.upkeep.rewrite(log, up_to);
+        self.rewrite_within(log, 0..up_to)
+    }
+
+    /// As [`Journal::rewrite`], only where all entries of `log` in a segment are within `offsets`.
+    pub fn rewrite_within(
+        &self,
+        log: LogId,
+        offsets: Range<u64>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let finished = self.shared.upkeep.rewrite(log, offsets);
         async move {
             // The thread ends only with the journal; then there is nothing left to wait for.
             let _ = finished.await;
@@ -312,13 +322,12 @@ impl Opened {
             job.summaries = job.logs.iter().map(|&log| summary_now(shared, log, &job.segment)).collect();
             shared.upkeep.seal(job);
         }
-        let (commits, messages) = sync_channel(COMMIT_LAG);
+        let (commits, commit_thread) = commits(Arc::clone(shared), COMMIT_LAG);
         let writer = Writer::new(Arc::clone(shared), commits, self.next_offsets, self.last);
-        let committer = Committer::new(Arc::clone(shared));
         let (for_spare, for_upkeep, guard) = (Arc::clone(shared), Arc::clone(shared), Arc::clone(shared));
         let threads = Threads {
             writer: thread("journal-writer", move || run_guarded(&guard, || writer.run()))?,
-            committer: thread("journal-commit", move || committer.run(&messages))?,
+            committer: thread("journal-commit", move || commit_thread.run())?,
             spare: thread("journal-spare", move || spare::run(&for_spare))?,
             upkeep: thread("journal-upkeep", move || upkeep::run(&for_upkeep))?,
         };

@@ -72,7 +72,7 @@ pub use id::{LogId, Sequence};
 pub use journal::{CLOSED, Disk, FORMAT, Journal, Opened, Permit, Ticket};
 pub use machine::{Idle, Keep, Machine, Observer, Replay};
 pub use options::{GROUP_BYTES_MAX, Options};
-pub use read::{EntryRead, ExtentFacts, LogFacts, Read};
+pub use read::{EntryRead, ExtentFacts, Limit, LogFacts, Read, ReadPlan};
 pub use recover::Cut;
 pub use space::Purpose;
 pub use verify::{LogReport, Notice, Report, SegmentReport, verify};

@@ -18,6 +18,12 @@ use crate::shared::Shared;
 /// The longest piece that is read from disk at once.
 pub(crate) const PIECE_LEN_MAX: u64 = 1 << 20;
 
+/// What may lie between entries that are read at once: frames of their own, and entries of other logs.
+const GAP_LEN_MAX: u64 = 8 << 10;
+
+/// How much is read at once where more than half of it is not wanted: little enough to come from the page cache.
+const SPARSE_LEN_MAX: u64 = 48 << 10;
+
 /// An entry and the segment it is in.
 pub(crate) type Planned = (Arc<Segment>, Row);
 
@@ -86,6 +92,38 @@ impl Shared {
         Ok(())
     }
 
+    /// Reads entries that lie close to each other at once, with what lies between them, and gives each its own payload. If one
+    /// of them is damaged, those before it are given all the same.
+    pub(crate) fn read_span(
+        &self,
+        log: LogId,
+        span: &[Planned],
+        out: &mut Vec<EntryRead>,
+    ) -> Result<(), ReadError> {
+        let [(segment, first), ..] = span else { return Ok(()) };
+        if first.is_lost() {
+            return Err(self.damaged(log, segment, first, "entries are lost with an unreadable frame"));
+        }
+        let start = u64::from(first.position);
+        let len = (span.last().map_or(first, |(_, row)| row).end_position() - start) as usize;
+        let mut pieces = Vec::new();
+        let is_cached = self.cache.read(segment.salt, start, len, &mut pieces);
+        let bytes = match &pieces[..] {
+            [one] if is_cached => one.clone(),
+            _ if is_cached => pieces.concat().into(),
+            _ => segment.read(start, len).map_err(|error| io_error(segment, error))?,
+        };
+        for (_, row) in span {
+            let from = (u64::from(row.position) - start) as usize;
+            let payload = bytes.slice(from..from + row.len as usize);
+            if !is_cached && crc32c::crc32c(&payload) != row.crc {
+                return Err(self.damaged(log, segment, row, "the checksum of an entry does not match"));
+            }
+            out.push(EntryRead { header: header_of(log, row), payload });
+        }
+        Ok(())
+    }
+
     fn damaged(&self, log: LogId, segment: &Segment, row: &Row, what: &str) -> ReadError {
         segment.set_damaged();
         let damage = Damage {
@@ -130,19 +168,33 @@ pub(crate) fn io_error(segment: &Segment, source: std::io::Error) -> ReadError {
 
 /// Splits a plan into stretches that lie in one piece on disk.
 pub(crate) fn runs(plan: &[Planned]) -> impl Iterator<Item = &[Planned]> {
+    stretches(plan, 0)
+}
+
+/// Splits a plan into stretches whose entries lie close to each other.
+pub(crate) fn spans(plan: &[Planned]) -> impl Iterator<Item = &[Planned]> {
+    stretches(plan, GAP_LEN_MAX)
+}
+
+fn stretches(plan: &[Planned], gap_max: u64) -> impl Iterator<Item = &[Planned]> {
     let mut rest = plan;
     std::iter::from_fn(move || {
         let (segment, first) = rest.first()?;
+        let mut wanted = u64::from(first.len);
         let neighbours = rest.windows(2).take_while(|pair| {
             let ((_, a), (next, b)) = (&pair[0], &pair[1]);
-            let adjacent = Arc::ptr_eq(segment, next) && a.end_position() == u64::from(b.position);
+            let gap = u64::from(b.position).checked_sub(a.end_position());
+            let near = Arc::ptr_eq(segment, next) && gap.is_some_and(|gap| gap <= gap_max);
             let lost = a.is_lost() || b.is_lost();
-            adjacent && !lost && b.end_position() - u64::from(first.position) <= PIECE_LEN_MAX
+            wanted += u64::from(b.len);
+            let len = b.end_position().saturating_sub(u64::from(first.position));
+            let len_max = if 2 * wanted >= len { PIECE_LEN_MAX } else { SPARSE_LEN_MAX };
+            near && !lost && len <= len_max
         });
         let len = 1 + neighbours.count();
-        let (run, after) = rest.split_at(len);
+        let (stretch, after) = rest.split_at(len);
         rest = after;
-        Some(run)
+        Some(stretch)
     })
 }
 

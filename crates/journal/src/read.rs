@@ -15,7 +15,7 @@ use crate::id::LogId;
 use crate::index::row::Row;
 use crate::index::{Extent, Rows};
 use crate::journal::Journal;
-use crate::piece::{Planned, RunError, header_of, io_error, runs, split};
+use crate::piece::{Planned, RunError, header_of, io_error, runs, spans};
 use crate::segment::Segment;
 
 /// What a log holds.
@@ -40,6 +40,21 @@ pub struct ExtentFacts {
     pub sealed: bool,
 }
 
+/// How much a read may give. A number of bytes as it is allows the first entry to be larger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// Payload bytes.
+    pub bytes: usize,
+    /// Whether the first entry is given even if it is larger, so that every reader gets on.
+    pub first_always: bool,
+}
+
+impl From<usize> for Limit {
+    fn from(bytes: usize) -> Self {
+        Self { bytes, first_always: true }
+    }
+}
+
 /// What a read gave.
 #[derive(Debug, Clone, Default)]
 pub struct Read {
@@ -49,6 +64,26 @@ pub struct Read {
     pub bytes: usize,
     /// The offset to go on from.
     pub next_offset: u64,
+}
+
+/// What a read is going to give, if nothing of it is damaged; see [`Journal::plan_read`].
+#[derive(Debug)]
+pub struct ReadPlan {
+    log: LogId,
+    from: u64,
+    entries: Vec<Planned>,
+}
+
+impl ReadPlan {
+    /// The offset to go on from after it.
+    pub fn next_offset(&self) -> u64 {
+        self.entries.last().map_or(self.from, |(_, row)| row.end_offset())
+    }
+
+    /// Whether there is nothing to read.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
 }
 
 /// One entry read back.
@@ -87,19 +122,43 @@ impl Journal {
     }
 
     /// Reads payloads from the entry that holds the first of `offsets`, or the next one, until an entry begins beyond them or
-    /// `bytes_max` would be exceeded; the first entry is given whatever its size. May block on the disk.
+    /// `limit` would be exceeded. What does not fit is not read. May block on the disk.
     ///
     /// An entry can be read a moment before its [`crate::Machine`] has applied it: `offsets` ends where that matters.
     ///
     /// # Errors
     /// [`ReadError::OutOfRange`] outside the log's offsets (its end is inside), [`ReadError::Damaged`] if the first
     /// entry is damaged; a damaged one further on ends the read before it.
-    pub fn read(&self, log: LogId, offsets: Range<u64>, bytes_max: usize) -> Result<Read, ReadError> {
-        let budget = Budget { bytes: bytes_max, end: offsets.end, ..Budget::default() };
-        let plan = self.plan(log, offsets.start, budget)?;
-        let mut read = Read { next_offset: offsets.start, ..Read::default() };
-        for run in runs(&plan) {
-            let result = self.shared.read_run(log, run, &mut read.pieces);
+    pub fn read(&self, log: LogId, offsets: Range<u64>, limit: impl Into<Limit>) -> Result<Read, ReadError> {
+        let plan = self.plan_read(log, offsets, limit)?;
+        self.read_planned(&plan)
+    }
+
+    /// Finds out what [`Journal::read`] would give, without reading it. May block on the disk, for a footer.
+    ///
+    /// # Errors
+    /// [`ReadError::OutOfRange`] outside the log's offsets, [`ReadError::Io`] if a footer cannot be read.
+    pub fn plan_read(
+        &self,
+        log: LogId,
+        offsets: Range<u64>,
+        limit: impl Into<Limit>,
+    ) -> Result<ReadPlan, ReadError> {
+        let from = offsets.start;
+        let entries = self.plan(log, from, Budget::new(limit.into(), offsets.end))?;
+        Ok(ReadPlan { log, from, entries })
+    }
+
+    /// Reads what was planned. What is planned stays readable, also when it is trimmed or rewritten meanwhile. May block
+    /// on the disk.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub fn read_planned(&self, plan: &ReadPlan) -> Result<Read, ReadError> {
+        let ReadPlan { log, from, entries } = plan;
+        let mut read = Read { next_offset: *from, ..Read::default() };
+        for run in runs(entries) {
+            let result = self.shared.read_run(*log, run, &mut read.pieces);
             let given = given(run, &result);
             read.bytes += given.iter().map(|(_, row)| row.len as usize).sum::<usize>();
             read.next_offset = given.last().map_or(read.next_offset, |(_, row)| row.end_offset());
@@ -120,9 +179,9 @@ impl Journal {
         &self,
         log: LogId,
         offsets: Range<u64>,
-        bytes_max: usize,
+        limit: impl Into<Limit>,
     ) -> Result<Option<Read>, ReadError> {
-        let budget = Budget { bytes: bytes_max, end: offsets.end, ..Budget::default() };
+        let budget = Budget::new(limit.into(), offsets.end);
         let Some(plan) = self.plan_resident(log, offsets.start, budget)? else { return Ok(None) };
         let mut read = Read { next_offset: offsets.start, ..Read::default() };
         for (segment, row) in &plan {
@@ -143,14 +202,11 @@ impl Journal {
     pub fn entries(&self, log: LogId, from: u64, bytes_max: usize) -> Result<Vec<EntryRead>, ReadError> {
         let plan = self.plan(log, from, Budget { bytes: bytes_max, ..Budget::default() })?;
         let mut entries = Vec::with_capacity(plan.len());
-        for run in runs(&plan) {
-            let mut pieces = Vec::new();
-            let result = self.shared.read_run(log, run, &mut pieces);
-            split(log, given(run, &result), &pieces, &mut entries);
-            match result {
+        for span in spans(&plan) {
+            match self.shared.read_span(log, span, &mut entries) {
                 Ok(()) => {}
                 Err(_) if !entries.is_empty() => break,
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
         }
         Ok(entries)
@@ -318,11 +374,19 @@ struct Budget {
     entries: usize,
     /// Only entries that begin before this offset.
     end: u64,
+    /// The first entry is taken whatever its size.
+    first_always: bool,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { bytes: usize::MAX, entries: usize::MAX, end: u64::MAX }
+        Self { bytes: usize::MAX, entries: usize::MAX, end: u64::MAX, first_always: true }
+    }
+}
+
+impl Budget {
+    fn new(limit: Limit, end: u64) -> Self {
+        Self { bytes: limit.bytes, end, first_always: limit.first_always, ..Self::default() }
     }
 }
 
@@ -340,7 +404,8 @@ fn take_rows(
             return false;
         }
         let fits = row.len as usize <= budget.bytes && budget.entries > 0;
-        if !fits && !plan.is_empty() {
+        let is_given = fits || (plan.is_empty() && budget.first_always);
+        if !is_given {
             return false;
         }
         budget.bytes = budget.bytes.saturating_sub(row.len as usize);

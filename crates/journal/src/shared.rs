@@ -20,6 +20,7 @@ use crate::segment::footer::Control;
 use crate::space::Space;
 use crate::upkeep::Upkeep;
 use crate::writer::queue::Queue;
+use crate::writer::retired::Retired;
 use crate::writer::spare::Spare;
 
 pub(crate) struct Shared {
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) memory: Arc<Semaphore>,
     pub(crate) queue: Queue,
     pub(crate) spare: Spare,
+    pub(crate) retired: Retired,
     pub(crate) upkeep: Upkeep,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) machine: OnceLock<Arc<dyn Machine>>,
@@ -64,6 +66,7 @@ impl Shared {
             memory: Arc::new(Semaphore::new(options.in_flight_bytes_max / MEMORY_UNIT)),
             queue: Queue::default(),
             spare: Spare::new(next_segment),
+            retired: Retired::new(options.segment_bytes),
             upkeep: Upkeep::default(),
             machine: OnceLock::new(),
             controls: Mutex::default(),

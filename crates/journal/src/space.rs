@@ -48,6 +48,9 @@ impl Purpose {
 pub(crate) struct Space {
     state: Mutex<State>,
     changed: Notify,
+    /// Held by the group of data that is next to be admitted, so that those behind it cannot overtake it for ever. What
+    /// frees space or notes a state does not queue behind data.
+    data_turn: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -81,7 +84,7 @@ pub(crate) fn reservation(stored_len: usize) -> u64 {
 
 impl Space {
     pub(crate) fn new() -> Self {
-        Self { state: Mutex::default(), changed: Notify::new() }
+        Self { state: Mutex::default(), changed: Notify::new(), data_turn: tokio::sync::Mutex::new(()) }
     }
 
     pub(crate) fn try_admit(&self, reservation: u64, purpose: Purpose) -> Admission {
@@ -98,6 +101,14 @@ impl Space {
         // Only a spare larger than the usual one can ever take this group.
         state.wanted = state.wanted.max(reservation);
         if state.full { Admission::Full } else { Admission::Wait }
+    }
+
+    /// Waits until those who came before with data are admitted or have given up. What is returned is kept until then.
+    pub(crate) async fn turn(&self, purpose: Purpose) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        match purpose {
+            Purpose::Data => Some(self.data_turn.lock().await),
+            Purpose::State | Purpose::Control => None,
+        }
     }
 
     /// Waits until the answer of [`Space::try_admit`] may be another.
@@ -196,6 +207,9 @@ impl Space {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
     use super::*;
 
     #[test]
@@ -235,5 +249,17 @@ mod tests {
         assert_eq!(space.wanted(), None);
         assert_eq!(space.try_admit(2 << 20, Purpose::Data), Admission::Wait);
         assert_eq!(space.wanted(), Some(2 << 20));
+    }
+
+    #[test]
+    fn data_takes_turns_and_nothing_else_waits_for_data() {
+        let space = Space::new();
+        let mut context = Context::from_waker(Waker::noop());
+        let (mut first, mut second) = (pin!(space.turn(Purpose::Data)), pin!(space.turn(Purpose::Data)));
+        let Poll::Ready(turn) = first.as_mut().poll(&mut context) else { panic!("nobody came before") };
+        assert!(second.as_mut().poll(&mut context).is_pending());
+        assert!(matches!(pin!(space.turn(Purpose::State)).poll(&mut context), Poll::Ready(None)));
+        drop(turn);
+        assert!(matches!(second.as_mut().poll(&mut context), Poll::Ready(Some(_))));
     }
 }

@@ -12,7 +12,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use rustix::fs::{FallocateFlags, OFlags};
 
 use super::{File, Files, OpenMode};
@@ -109,6 +109,30 @@ impl Files for DiskFiles {
     }
 }
 
+/// Reads blocks into memory that nobody has written to before, if the allocator gives it aligned, as jemalloc does: clearing
+/// it first would cost as much as the checksum.
+fn read_unzeroed(file: &fs::File, start: u64, blocks: usize) -> Option<(Vec<u8>, usize)> {
+    let mut buffer: Vec<u8> = Vec::with_capacity(blocks);
+    let is_fit = buffer.as_ptr().addr().is_multiple_of(DIRECT_ALIGNMENT) && buffer.capacity() == blocks;
+    if !is_fit {
+        return None;
+    }
+    rustix::io::pread(file, rustix::buffer::spare_capacity(&mut buffer), start).ok()?;
+    Some((buffer, 0))
+}
+
+/// Reads blocks into a buffer that is large enough to have an aligned part, and tells where that begins.
+fn read_zeroed(file: &fs::File, start: u64, blocks: usize) -> Option<(Vec<u8>, usize)> {
+    let mut buffer = vec![0; blocks + DIRECT_ALIGNMENT];
+    let lead = buffer.as_ptr().align_offset(DIRECT_ALIGNMENT);
+    if lead >= DIRECT_ALIGNMENT {
+        return None;
+    }
+    let read = file.read_at(&mut buffer[lead..lead + blocks], start).ok()?;
+    buffer.truncate(lead + read);
+    Some((buffer, lead))
+}
+
 /// A second handle that bypasses the page cache, where the filesystem offers it.
 fn open_direct(path: &Path, write: bool) -> Option<fs::File> {
     let flags = OFlags::DIRECT.bits().cast_signed();
@@ -124,18 +148,14 @@ impl DiskFile {
     /// Reads the blocks that hold the bytes and cuts the bytes out of them. `None` if that is not possible here.
     fn read_direct(&self, position: u64, len: usize) -> Option<Bytes> {
         let direct = self.direct.as_ref().filter(|_| len >= DIRECT_READ_MIN)?;
-        let alignment = DIRECT_ALIGNMENT as u64;
-        let start = position / alignment * alignment;
+        let start = position - position % DIRECT_ALIGNMENT as u64;
         let skip = (position - start) as usize;
         let blocks = (skip + len).next_multiple_of(DIRECT_ALIGNMENT);
-        let mut buffer = BytesMut::zeroed(blocks + DIRECT_ALIGNMENT);
-        let lead = buffer.as_ptr().align_offset(DIRECT_ALIGNMENT);
-        if lead >= DIRECT_ALIGNMENT {
-            return None;
-        }
+        let (buffer, lead) =
+            read_unzeroed(direct, start, blocks).or_else(|| read_zeroed(direct, start, blocks))?;
         // Short only at the end of the file; anything else is left to the page cache to report.
-        let read = direct.read_at(&mut buffer[lead..lead + blocks], start).ok()?;
-        (read >= skip + len).then(|| buffer.freeze().slice(lead + skip..lead + skip + len))
+        let bytes = lead + skip..lead + skip + len;
+        (buffer.len() >= bytes.end).then(|| Bytes::from(buffer).slice(bytes))
     }
 
     fn direct_for(&self, position: u64, bytes: &[u8]) -> Option<&fs::File> {

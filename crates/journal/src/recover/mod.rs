@@ -27,6 +27,7 @@ use crate::id::{LogId, Sequence};
 use crate::segment::footer::Footer;
 use crate::segment::scan::Frame;
 use crate::segment::{Segment, SegmentName};
+use crate::writer::retired::RETIRED_ENDING;
 use follow::Follower;
 pub(crate) use open::scan;
 use open::{Opened, open_all};
@@ -150,12 +151,17 @@ fn valid_names(files: &dyn Files, repair: bool) -> Result<Vec<SegmentName>, Open
         names.iter().filter(|old| names.iter().any(|new| new.supersedes(old))).copied().collect();
     names.retain(|name| !obsolete.contains(name));
     if repair {
-        let leftovers = listed.iter().filter(|name| name.ends_with(".tmp")).cloned();
+        let leftovers = listed.iter().filter(|name| is_leftover(name)).cloned();
         for name in obsolete.iter().map(ToString::to_string).chain(leftovers) {
             files.remove(&name).map_err(OpenError::io(format!("remove {name}")))?;
         }
     }
     Ok(names)
+}
+
+/// Whether a file is of use only to the process that left it.
+fn is_leftover(name: &str) -> bool {
+    name.ends_with(".tmp") || name.ends_with(RETIRED_ENDING)
 }
 
 fn structural(name: SegmentName, bytes: std::ops::Range<u64>, what: &str) -> Damage {

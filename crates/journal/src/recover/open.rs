@@ -67,7 +67,9 @@ fn open_segment(files: &dyn Files, name: SegmentName, mode: OpenMode, head_len: 
             damage.push(structural(name, end..end, "the footer index is damaged and was built again"));
         }
     }
-    let scan = scan_with_heads(file.as_ref(), name, header.salt, scan_end(&header, file.len()?), head_len)?;
+    let end = scan_end(&header, file.len()?);
+    let scanner = Scanner::new(file.as_ref(), header.salt, DATA_START, end).of_reused(header.reused);
+    let scan = scan_with_heads(scanner, name, head_len)?;
     if scan.frames.is_empty() && scan.unreadable.is_empty() {
         return Ok(Ok(Opened::Unused));
     }
@@ -102,23 +104,20 @@ fn salvage_header(file: &dyn File, name: SegmentName) -> io::Result<Option<Segme
     let left = file.len()?.saturating_sub(DATA_START);
     let frame = crate::frame::FrameHeader::decode(&bytes[..read], left).ok();
     let frame = frame.filter(|frame| frame.position == DATA_START);
-    Ok(frame.map(|frame| SegmentHeader { name, salt: frame.salt, created_ms: frame.written_ms, data_end: 0 }))
+    let header = |frame: crate::frame::FrameHeader| {
+        let (salt, created_ms) = (frame.salt, frame.written_ms);
+        SegmentHeader { name, salt, created_ms, data_end: 0, reused: false }
+    };
+    Ok(frame.map(header))
 }
 
 /// Reads all frames of a file and checks every payload.
 pub(crate) fn scan(file: &dyn File, name: SegmentName, salt: u64, end: u64) -> io::Result<Scan> {
-    scan_with_heads(file, name, salt, end, 0)
+    scan_with_heads(Scanner::new(file, salt, DATA_START, end), name, 0)
 }
 
-fn scan_with_heads(
-    file: &dyn File,
-    name: SegmentName,
-    salt: u64,
-    end: u64,
-    head_len: usize,
-) -> io::Result<Scan> {
+fn scan_with_heads(mut scanner: Scanner<'_>, name: SegmentName, head_len: usize) -> io::Result<Scan> {
     let mut scan = Scan::default();
-    let mut scanner = Scanner::new(file, salt, DATA_START, end);
     while let Some(item) = scanner.next()? {
         match item {
             Item::Frame(frame) => scan.frames.push(check_payloads(&mut scanner, frame, head_len)?),

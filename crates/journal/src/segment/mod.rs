@@ -67,6 +67,8 @@ pub(crate) struct SegmentHeader {
     pub(crate) created_ms: i64,
     /// Where the frames of a rewritten segment end; 0 in a segment that was written group by group.
     pub(crate) data_end: u64,
+    /// The file was a segment before: behind the frames lie what is left of others, and not zeros.
+    pub(crate) reused: bool,
 }
 
 /// Why a header block cannot be used.
@@ -87,7 +89,7 @@ impl SegmentHeader {
         block.extend_from_slice(&MAGIC);
         block.extend_from_slice(&[0; 4]);
         block.extend_from_slice(&VERSION.to_le_bytes());
-        block.extend_from_slice(&[0; 2]);
+        block.extend_from_slice(&[u8::from(self.reused), 0]);
         block.extend_from_slice(&self.salt.to_le_bytes());
         block.extend_from_slice(&self.name.first.to_le_bytes());
         block.extend_from_slice(&self.name.last.to_le_bytes());
@@ -117,7 +119,7 @@ impl SegmentHeader {
         let generation = u32::try_from(u64_at(header, 40)).map_err(|_| HeaderError::Damaged)?;
         let name = SegmentName { first: u64_at(header, 24), last: u64_at(header, 32), generation };
         let (salt, created_ms) = (u64_at(header, 16), u64_at(header, 48).cast_signed());
-        Ok(Self { name, salt, created_ms, data_end: u64_at(header, 56) })
+        Ok(Self { name, salt, created_ms, data_end: u64_at(header, 56), reused: header[14] != 0 })
     }
 }
 
@@ -125,6 +127,8 @@ impl SegmentHeader {
 pub(crate) struct Segment {
     pub(crate) name: SegmentName,
     pub(crate) salt: u64,
+    /// See [`SegmentHeader::reused`].
+    pub(crate) reused: bool,
     pub(crate) file: Arc<dyn File>,
     /// Where frames end. Grows while the segment is written.
     data_end: AtomicU64,
@@ -140,6 +144,7 @@ impl Segment {
         Self {
             name: header.name,
             salt: header.salt,
+            reused: header.reused,
             file,
             data_end: AtomicU64::new(data_end),
             live: AtomicU64::new(0),

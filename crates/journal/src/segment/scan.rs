@@ -1,7 +1,8 @@
 //! Reading a segment frame by frame, from its bytes alone: what recovery, `verify` and the rebuilding of a footer share.
 //!
 //! Where a frame should be and is none, the scanner looks for the next place that holds one and reports the stretch in
-//! between. Whether that stretch is the torn end of a crash or damage is for the caller to judge.
+//! between. Whether that stretch is the torn end of a crash or damage is for the caller to judge. In a file that was another
+//! segment before, what lies behind the last frame is what is left of that one: the same as nothing.
 
 use std::io;
 
@@ -55,11 +56,19 @@ pub(crate) struct Scanner<'a> {
     salt: u64,
     position: u64,
     end: u64,
+    /// Another segment may have left something behind the last frame.
+    reused: bool,
 }
 
 impl<'a> Scanner<'a> {
     pub(crate) fn new(file: &'a dyn File, salt: u64, from: u64, end: u64) -> Self {
-        Self { window: Window { file, bytes: Bytes::new(), start: 0 }, salt, position: from, end }
+        let window = Window { file, bytes: Bytes::new(), start: 0 };
+        Self { window, salt, position: from, end, reused: false }
+    }
+
+    /// Behind the last frame may lie what another segment left.
+    pub(crate) fn of_reused(self, reused: bool) -> Self {
+        Self { reused, ..self }
     }
 
     /// The next item, or `None` at the end or where only zeros follow.
@@ -101,7 +110,7 @@ impl<'a> Scanner<'a> {
     fn tail(&mut self) -> io::Result<Option<Item>> {
         let (from, to) = (self.position, self.end);
         self.position = to.max(from);
-        if from >= to || self.is_zero(from, to)? {
+        if from >= to || self.reused || self.is_zero(from, to)? {
             return Ok(None);
         }
         Ok(Some(Item::Padding { from, to }))
@@ -117,6 +126,10 @@ impl<'a> Scanner<'a> {
         }
         let to = self.find_frame(from + FRAME_ALIGNMENT as u64)?;
         self.position = to;
+        // The header of a frame that was torn says which segment it was written for, so that is told from what was left.
+        if self.reused && to == self.end && error != FrameError::Checksum {
+            return Ok(None);
+        }
         // Rest of a block without a sign of a frame before a whole one: padding in which a bit flipped.
         if error == FrameError::NoMagic && to == block_end && to < self.end && self.mostly_zero(from, to)? {
             return Ok(Some(Item::Padding { from, to }));

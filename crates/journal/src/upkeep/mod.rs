@@ -11,6 +11,7 @@ mod rewrite;
 mod seal;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -40,7 +41,7 @@ pub(crate) struct SealJob {
 /// A wish to have a log's old segments rewritten.
 struct RewriteJob {
     log: LogId,
-    up_to: u64,
+    offsets: Range<u64>,
     done: oneshot::Sender<()>,
 }
 
@@ -101,9 +102,9 @@ impl Upkeep {
         self.changed.notify_all();
     }
 
-    pub(crate) fn rewrite(&self, log: LogId, up_to: u64) -> oneshot::Receiver<()> {
+    pub(crate) fn rewrite(&self, log: LogId, offsets: Range<u64>) -> oneshot::Receiver<()> {
         let (done, finished) = oneshot::channel();
-        self.lock().rewrites.push_back(RewriteJob { log, up_to, done });
+        self.lock().rewrites.push_back(RewriteJob { log, offsets, done });
         self.changed.notify_all();
         finished
     }
@@ -166,7 +167,7 @@ pub(crate) fn run(shared: &Shared) {
         }
         if let Some(job) = state.rewrites.pop_front() {
             drop(state);
-            reclaim::rewrite_log(shared, job.log, job.up_to);
+            reclaim::rewrite_log(shared, job.log, &job.offsets);
             // Whoever wished for it may have stopped waiting.
             let _ = job.done.send(());
             continue;

@@ -8,12 +8,14 @@
 //! - Damaged segments are left alone, for whoever wants to look at them.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 
 use super::rewrite::{RewriteError, rewrite};
 use super::{Pace, cluster};
 use crate::entry::{EntryKind, Group};
 use crate::id::LogId;
+use crate::index::Extent;
 use crate::segment::footer::{Control, Footer};
 use crate::segment::{DATA_START, Segment};
 use crate::shared::Shared;
@@ -33,43 +35,44 @@ pub(crate) fn round(shared: &Shared) -> bool {
         return deleted;
     }
     if let Some(run) = choose_run(shared) {
-        return rewrite_run(shared, &run, Pace::Needed) | deleted;
+        return rewrite_run(shared, run, Pace::Needed) | deleted;
     }
     if shared.space.is_full() || patience.clustering_waits(shared) {
         return deleted;
     }
     let scattered = cluster::choose(shared);
-    scattered.is_some_and(|run| rewrite_run(shared, &run, Pace::Leisure)) | deleted
+    scattered.is_some_and(|run| rewrite_run(shared, run, Pace::Leisure)) | deleted
 }
 
-/// Rewrites the segments that hold entries of `log` below `up_to`, one by one.
-pub(crate) fn rewrite_log(shared: &Shared, log: LogId, up_to: u64) {
+/// Rewrites the segments whose entries of `log` are all within `offsets`, one by one.
+pub(crate) fn rewrite_log(shared: &Shared, log: LogId, offsets: &Range<u64>) {
     let Some(slot) = shared.index.log(log) else { return };
     let segments: Vec<Arc<Segment>> = {
         let state = slot.lock();
-        let wanted = state.extents.iter().filter(|extent| extent.end <= up_to && extent.segment.is_sealed());
+        let inside = |extent: &&Extent| offsets.start <= extent.first && extent.end <= offsets.end;
+        let wanted = state.extents.iter().filter(inside).filter(|extent| extent.segment.is_sealed());
         wanted.map(|extent| Arc::clone(&extent.segment)).filter(|segment| !segment.is_damaged()).collect()
     };
     for segment in segments {
         if shared.upkeep.patience.waits_for_space(shared) {
             return;
         }
-        rewrite_run(shared, &[segment], Pace::Needed);
+        rewrite_run(shared, vec![segment], Pace::Needed);
     }
 }
 
-fn rewrite_run(shared: &Shared, run: &[Arc<Segment>], pace: Pace) -> bool {
+fn rewrite_run(shared: &Shared, run: Vec<Arc<Segment>>, pace: Pace) -> bool {
     let Some(first) = run.first().map(|segment| segment.name) else { return false };
+    let segments = run.len();
     match rewrite(shared, run, pace) {
         Ok(()) => {
-            tracing::debug!(%first, segments = run.len(), ?pace, "rewrote segments");
+            tracing::debug!(%first, segments, ?pace, "rewrote segments");
             shared.upkeep.patience.succeeded(first.first);
             true
         }
         Err(error) => {
             shared.upkeep.patience.failed(first.first, &error, shared);
             if !matches!(error, RewriteError::GaveWay) {
-                let segments = run.len();
                 tracing::warn!(%first, segments, %error, "cannot rewrite segments; they stay as they are");
             }
             false
@@ -120,10 +123,10 @@ fn delete_dead(shared: &Shared) -> bool {
             continue;
         }
         shared.index.remove_segment(segment.name.first);
-        let name = segment.name.to_string();
-        match shared.files.remove(&name).and_then(|()| shared.files.sync_directory()) {
-            Ok(()) => tracing::debug!(segment = name, "deleted a segment without live data"),
-            Err(error) => tracing::warn!(segment = name, %error, "cannot delete a dead segment"),
+        let name = segment.name;
+        match shared.retired.retire(shared.files.as_ref(), segment) {
+            Ok(()) => tracing::debug!(segment = %name, "a segment without live data is gone"),
+            Err(error) => tracing::warn!(segment = %name, %error, "cannot delete a dead segment"),
         }
         shared.spare.wake();
         deleted = true;

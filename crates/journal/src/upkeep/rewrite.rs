@@ -43,13 +43,14 @@ pub(crate) enum RewriteError {
 }
 
 /// Rewrites `run`, neighbouring sealed segments, into one.
-pub(super) fn rewrite(shared: &Shared, run: &[Arc<Segment>], pace: Pace) -> Result<(), RewriteError> {
+pub(super) fn rewrite(shared: &Shared, run: Vec<Arc<Segment>>, pace: Pace) -> Result<(), RewriteError> {
     let (Some(first), Some(last)) = (run.first(), run.last()) else { return Ok(()) };
     let generation = run.iter().map(|segment| segment.name.generation).max().unwrap_or(0) + 1;
     let name = SegmentName { first: first.name.first, last: last.name.last, generation };
     let temporary = format!("{name}.tmp");
-    check_room(shared, run)?;
-    let written = Output::create(shared, name, pace, &temporary).and_then(|output| fill(shared, run, output));
+    check_room(shared, &run)?;
+    let written =
+        Output::create(shared, name, pace, &temporary).and_then(|output| fill(shared, &run, output));
     match written {
         Ok(written) => publish(shared, run, written, &temporary).map_err(RewriteError::from),
         Err(error) => {
@@ -181,7 +182,7 @@ impl<'a> Output<'a> {
             shared,
             pace,
             file,
-            header: SegmentHeader { name, salt, created_ms, data_end: 0 },
+            header: SegmentHeader { name, salt, created_ms, data_end: 0, reused: false },
             position: DATA_START,
             synced: DATA_START,
             attended: DATA_START,
@@ -298,14 +299,14 @@ impl<'a> Output<'a> {
 }
 
 /// Gives the new file its name and puts it in the place of the old ones.
-fn publish(shared: &Shared, run: &[Arc<Segment>], written: Written, temporary: &str) -> io::Result<()> {
+fn publish(shared: &Shared, run: Vec<Arc<Segment>>, written: Written, temporary: &str) -> io::Result<()> {
     let Written { segment, footer } = written;
     let name = segment.name;
     shared.files.rename(temporary, &name.to_string())?;
     shared.files.sync_directory()?;
     let covered = name.first..name.last + 1;
     let mut rows: BTreeMap<LogId, _> = footer.directory.into_iter().map(|row| (row.log, row)).collect();
-    for old in run {
+    for old in &run {
         shared.index.remove_segment(old.name.first);
     }
     shared.index.add_segment(Arc::clone(&segment));
@@ -317,7 +318,7 @@ fn publish(shared: &Shared, run: &[Arc<Segment>], written: Written, temporary: &
     }
     move_controls(shared, &covered, name.first);
     for old in run {
-        shared.files.remove(&old.name.to_string())?;
+        shared.retired.retire(shared.files.as_ref(), old)?;
     }
     Ok(())
 }

@@ -33,7 +33,8 @@ pub(super) fn ending(segment: &Segment) -> io::Result<Ending> {
     {
         return Ok(Ending::Damaged);
     }
-    let mut position = data_end;
+    // What another segment left looks like nothing and like everything.
+    let mut position = if segment.reused { len } else { data_end };
     while position < len {
         let window = segment.read(position, WINDOW_LEN.min(len - position) as usize)?;
         if window.iter().any(|&byte| byte != 0) {

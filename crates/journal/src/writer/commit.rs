@@ -1,11 +1,13 @@
-//! The commit thread: completes what the writer has written, in the order in which it was written.
+//! Committing: completes what the writer has written, in the order in which it was written.
 //!
-//! For each group: readers see its entries, the machine applies them, the appender is told. The writer is meanwhile busy
-//! with the next write. It also remembers what each segment holds, for the footer that is written once it is sealed.
+//! For each group: readers see its entries, the machine applies them, the appender is told. A thread of its own does that, while
+//! the writer is busy with the next write; only where there is no next write, the writer does it itself, which spares a lone group
+//! the change of threads. Here is also remembered what each segment holds, for the footer that is written once it is sealed.
 
 use std::collections::HashSet;
-use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
@@ -19,7 +21,7 @@ use crate::upkeep::SealJob;
 use crate::writer::queue::Pending;
 
 /// What the writer tells.
-pub(crate) enum Message {
+enum Message {
     Written(Batch),
     /// No more is written to this segment; everything in it is durable.
     Closed {
@@ -45,7 +47,86 @@ pub(crate) struct Packed {
     pub(crate) payloads_at: u64,
 }
 
-pub(crate) struct Committer {
+/// So many groups the writer completes itself, if nothing waits for it.
+const OWN_GROUPS_MAX: usize = 2;
+/// And no more bytes: after a large write the next is mostly on its way, and it gains from both threads.
+const OWN_BYTES_MAX: usize = 64 << 10;
+
+/// The writer's end.
+pub(crate) struct Commits {
+    sender: SyncSender<Message>,
+    desk: Arc<Desk>,
+}
+
+/// The thread's end.
+pub(crate) struct CommitThread {
+    messages: Receiver<Message>,
+    desk: Arc<Desk>,
+}
+
+struct Desk {
+    committer: Mutex<Committer>,
+    /// Messages that were sent and are not done with. While there are none, the next may be dealt with by whoever has it.
+    under_way: AtomicUsize,
+}
+
+/// The commit thread is gone.
+#[derive(Debug)]
+pub(crate) struct Gone;
+
+/// Both ends; the writer may be so many messages ahead.
+pub(crate) fn commits(shared: Arc<Shared>, lag: usize) -> (Commits, CommitThread) {
+    let (sender, messages) = sync_channel(lag);
+    let committer = Mutex::new(Committer { shared, notes: Notes::default() });
+    let desk = Arc::new(Desk { committer, under_way: AtomicUsize::new(0) });
+    (Commits { sender, desk: Arc::clone(&desk) }, CommitThread { messages, desk })
+}
+
+impl Commits {
+    /// Has groups completed: here and now, if few were written and nothing is `waiting` to be.
+    pub(crate) fn written(&self, batch: Batch, waiting: bool) -> Result<(), Gone> {
+        let bytes: usize = batch.chunks.iter().map(|(_, chunk)| chunk.len()).sum();
+        let few = batch.groups.len() <= OWN_GROUPS_MAX && bytes <= OWN_BYTES_MAX;
+        if few && !waiting && self.desk.under_way.load(Ordering::Acquire) == 0 {
+            self.desk.lock().complete(batch);
+            return Ok(());
+        }
+        self.send(Message::Written(batch))
+    }
+
+    /// Tells that a segment is closed.
+    pub(crate) fn closed(&self, segment: Arc<Segment>, end: u64) -> Result<(), Gone> {
+        self.send(Message::Closed { segment, end })
+    }
+
+    fn send(&self, message: Message) -> Result<(), Gone> {
+        self.desk.under_way.fetch_add(1, Ordering::AcqRel);
+        self.sender.send(message).map_err(|_| Gone)
+    }
+}
+
+impl CommitThread {
+    /// Completes groups until the writer is gone.
+    pub(crate) fn run(self) {
+        while let Ok(message) = self.messages.recv() {
+            let mut committer = self.desk.lock();
+            match message {
+                Message::Written(batch) => committer.complete(batch),
+                Message::Closed { segment, end } => committer.seal(segment, end),
+            }
+            drop(committer);
+            self.desk.under_way.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+impl Desk {
+    fn lock(&self) -> MutexGuard<'_, Committer> {
+        self.committer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Committer {
     shared: Arc<Shared>,
     notes: Notes,
 }
@@ -60,20 +141,6 @@ pub(crate) struct Notes {
 }
 
 impl Committer {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, notes: Notes::default() }
-    }
-
-    /// Completes groups until the writer is gone.
-    pub(crate) fn run(mut self, messages: &Receiver<Message>) {
-        while let Ok(message) = messages.recv() {
-            match message {
-                Message::Written(batch) => self.complete(batch),
-                Message::Closed { segment, end } => self.seal(segment, end),
-            }
-        }
-    }
-
     fn complete(&mut self, batch: Batch) {
         for (position, chunk) in batch.chunks {
             self.shared.cache.insert(batch.segment.salt, position, chunk);

@@ -1,7 +1,7 @@
 //! The writer: one thread that owns the active segment.
 //!
-//! It takes all groups that wait, packs them into one contiguous write, syncs once and hands them to the commit thread
-//! ([`commit`]), which completes them while the next write is under way. So batching comes from load: a lone group is
+//! It takes all groups that wait, packs them into one contiguous write, syncs once and has them completed ([`commit`]), mostly by
+//! another thread while the next write is under way. So batching comes from load: a lone group is
 //! written at once, and the busier the journal, the more groups share a sync.
 //!
 //! Invariants:
@@ -12,12 +12,12 @@
 pub(crate) mod commit;
 mod pack;
 pub(crate) mod queue;
+pub(crate) mod retired;
 pub(crate) mod spare;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use crate::entry::{Durability, EntryHeader, EntryKind};
@@ -25,7 +25,7 @@ use crate::frame::{BLOCK_LEN, FrameHeader, FrameKind, padded};
 use crate::id::{LogId, Sequence};
 use crate::segment::{DATA_START, Segment};
 use crate::shared::Shared;
-use commit::{Batch, Message, Packed};
+use commit::{Batch, Commits, Gone, Packed};
 use pack::Packer;
 use queue::{Pending, Taken};
 
@@ -41,7 +41,7 @@ const ROLL_RETRY: Duration = Duration::from_millis(50);
 
 pub(crate) struct Writer {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) commits: SyncSender<Message>,
+    pub(crate) commits: Commits,
     /// The next offset of every log, including what is being written.
     pub(crate) next_offsets: HashMap<LogId, u64>,
     /// The last group that was written.
@@ -92,7 +92,7 @@ impl Fault {
 impl Writer {
     pub(crate) fn new(
         shared: Arc<Shared>,
-        commits: SyncSender<Message>,
+        commits: Commits,
         next_offsets: HashMap<LogId, u64>,
         last: Sequence,
     ) -> Self {
@@ -283,7 +283,8 @@ impl Writer {
         self.shared.space.written(groups.iter().map(|group| group.pending.reservation).sum(), used);
         self.shared.upkeep.writer_wrote(used);
         let batch = Batch { segment: Arc::clone(&active.segment), end: active.position, chunks, groups };
-        self.send(Message::Written(batch))
+        let waiting = !self.waiting.is_empty() || !self.shared.queue.is_empty();
+        self.commits.written(batch, waiting).map_err(commit_thread_gone)
     }
 
     /// Nothing came for a while: leaves a marker, and closes a segment that has grown old.
@@ -352,17 +353,13 @@ impl Writer {
         }
         if let Some(active) = self.active.take() {
             self.shared.space.closed();
-            self.send(Message::Closed { segment: active.segment, end: active.position })?;
+            self.commits.closed(active.segment, active.position).map_err(commit_thread_gone)?;
         }
         Ok(())
     }
 
     fn finish(&mut self) -> Result<(), Fault> {
         self.close_active()
-    }
-
-    fn send(&self, message: Message) -> Result<(), Fault> {
-        self.commits.send(message).map_err(|_| Fault::Bug("the commit thread is gone".to_owned()))
     }
 
     fn next_position(&self) -> u64 {
@@ -382,6 +379,10 @@ impl Active {
     fn fits(&self, reservation: u64) -> bool {
         reservation <= self.left()
     }
+}
+
+fn commit_thread_gone(_: Gone) -> Fault {
+    Fault::Bug("the commit thread is gone".to_owned())
 }
 
 /// Space was reserved, but some filesystems cannot keep that promise. Then the write waits for space; its callers wait

@@ -69,6 +69,11 @@ impl Queue {
         }
     }
 
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().waiting.is_empty()
+    }
+
     /// Takes everything that waits; if nothing does, waits up to `patience`.
     pub(crate) fn take(&self, patience: Option<Duration>) -> Taken {
         let mut state = self.lock();

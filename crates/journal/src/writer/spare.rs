@@ -6,10 +6,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::files::OpenMode;
+use crate::frame::BLOCK_LEN;
 use crate::options::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use crate::segment::{DATA_START, Segment, SegmentHeader, SegmentName};
 use crate::shared::Shared;
 use crate::space::Space;
+use crate::writer::retired::Kept;
 
 /// How often a full disk is asked again.
 const FULL_RETRY: Duration = Duration::from_millis(500);
@@ -112,12 +114,19 @@ pub(crate) fn run(shared: &Shared) {
     let unused = state.prepared.take();
     drop(state);
     remove(shared, unused);
+    while let Some(kept) = shared.retired.take() {
+        remove_file(shared, &kept.file_name);
+    }
 }
 
 fn remove(shared: &Shared, unused: Option<Prepared>) {
     let Some(unused) = unused else { return };
-    if let Err(error) = shared.files.remove(&unused.segment.name.to_string()) {
-        tracing::warn!(segment = %unused.segment.name, %error, "cannot remove an unused segment");
+    remove_file(shared, &unused.segment.name.to_string());
+}
+
+fn remove_file(shared: &Shared, name: &str) {
+    if let Err(error) = shared.files.remove(name) {
+        tracing::warn!(segment = name, %error, "cannot remove an unused segment");
     }
 }
 
@@ -131,11 +140,18 @@ fn report(shared: &Shared, error: &io::Error) {
 }
 
 fn prepare(shared: &Shared, id: u64, wanted: u64, headroom: u64) -> io::Result<Prepared> {
-    let capacity = capacity(shared, wanted, headroom)?;
-    let name = SegmentName::fresh(id);
-    let (salt, created_ms) = (shared.clock.random(), shared.clock.now_ms());
-    let header = SegmentHeader { name, salt, created_ms, data_end: 0 };
-    let file_name = name.to_string();
+    while let Some(kept) = shared.retired.take() {
+        let prepared = reuse(shared, &kept, id, wanted, headroom);
+        match prepared {
+            Ok(prepared) => return Ok(prepared),
+            Err(error) => tracing::debug!(segment = kept.file_name, %error, "cannot write a file again"),
+        }
+        // Its space may be what a new one lacks.
+        shared.files.remove(&kept.file_name)?;
+    }
+    let capacity = capacity(shared, wanted, headroom, 0)?;
+    let header = header(shared, id, false);
+    let file_name = header.name.to_string();
     if shared.files.list()?.contains(&file_name) {
         // Left by an earlier try that ran out of space half-way: it was never written to.
         shared.files.remove(&file_name)?;
@@ -153,9 +169,33 @@ fn prepare(shared: &Shared, id: u64, wanted: u64, headroom: u64) -> io::Result<P
     Ok(Prepared { segment: Arc::new(Segment::new(&header, file, DATA_START, false)), capacity })
 }
 
-/// The size of the next segment: the usual one, larger for a group that needs it, smaller on a small disk.
-fn capacity(shared: &Shared, wanted: u64, headroom: u64) -> io::Result<u64> {
-    let free = shared.files.free_bytes()?;
+/// Makes a segment of a file that was one before.
+fn reuse(shared: &Shared, kept: &Kept, id: u64, wanted: u64, headroom: u64) -> io::Result<Prepared> {
+    let capacity = capacity(shared, wanted, headroom, kept.len)?;
+    let header = header(shared, id, true);
+    // Nor may the first frame be taken for one of a segment whose header is damaged.
+    let mut start = header.encode();
+    start.resize(2 * BLOCK_LEN, 0);
+    let file = Arc::clone(&kept.file);
+    // First the index goes, and what does not fit: the rest is zeros.
+    file.set_len(kept.len.min(capacity))?;
+    file.allocate(capacity)?;
+    file.write_at(0, &start)?;
+    file.sync_data()?;
+    shared.files.rename(&kept.file_name, &header.name.to_string())?;
+    shared.files.sync_directory()?;
+    Ok(Prepared { segment: Arc::new(Segment::new(&header, file, DATA_START, false)), capacity })
+}
+
+fn header(shared: &Shared, id: u64, reused: bool) -> SegmentHeader {
+    let (salt, created_ms) = (shared.clock.random(), shared.clock.now_ms());
+    SegmentHeader { name: SegmentName::fresh(id), salt, created_ms, data_end: 0, reused }
+}
+
+/// The size of the next segment: the usual one, larger for a group that needs it, smaller on a small disk. `own` bytes of the disk
+/// are its already.
+fn capacity(shared: &Shared, wanted: u64, headroom: u64, own: u64) -> io::Result<u64> {
+    let free = shared.files.free_bytes()? + own;
     let least = (wanted + DATA_START).max(SEGMENT_BYTES_MIN);
     let usual = shared.options.segment_bytes.min(free / 8);
     let capacity = usual.max(least).min(SEGMENT_BYTES_MAX).next_multiple_of(DATA_START);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use annals_clock::Clock;
-use annals_journal::{DiskFiles, FaultFiles, Group, Idle, Journal, LogId, ReadError};
+use annals_journal::{DiskFiles, FaultFiles, Group, Idle, Journal, Limit, LogId, ReadError};
 
 use crate::world::{append, one, open, payload, read_all, small, start};
 
@@ -68,6 +68,15 @@ fn a_read_takes_what_fits_and_at_least_one_entry() {
     }
     assert_eq!(journal.read(LogId(1), 0..u64::MAX, 3500).unwrap().next_offset, 3);
     assert_eq!(journal.read(LogId(1), 4..u64::MAX, 10).unwrap().next_offset, 5, "one, however large");
+    let little = Limit { bytes: 999, first_always: false };
+    assert_eq!(
+        journal.read(LogId(1), 4..u64::MAX, little).unwrap().next_offset,
+        4,
+        "what fits, and nothing does"
+    );
+    assert_eq!(journal.read_cached(LogId(1), 4..u64::MAX, little).unwrap().unwrap().bytes, 0);
+    let fitting = Limit { bytes: 2000, first_always: false };
+    assert_eq!(journal.read(LogId(1), 4..u64::MAX, fitting).unwrap().next_offset, 6);
     assert_eq!(
         journal.read(LogId(1), 10..u64::MAX, 10).unwrap().bytes,
         0,

@@ -1,9 +1,13 @@
 //! Bits that flip in files at rest: noticed, named, and everything else stays readable.
 
-use annals_journal::{FaultFiles, Files, Journal, LogId, OpenMode, ReadError, verify};
+use std::sync::Arc;
 
+use annals_clock::Clock;
+use annals_journal::{FaultFiles, Files, Idle, Journal, LogId, OpenMode, ReadError, verify};
+
+use crate::counting::CountingFiles;
 use crate::rewrite::eventually;
-use crate::world::{append, block_on, one, start};
+use crate::world::{append, block_on, one, read_all, small, start};
 
 fn segments(files: &FaultFiles) -> Vec<String> {
     let mut names: Vec<_> =
@@ -144,5 +148,37 @@ fn what_lies_before_a_damaged_entry_in_one_piece_is_read() {
     assert_eq!(journal.entries(LogId(1), 0, 1 << 20).unwrap().len(), 25);
     assert!(matches!(journal.read(LogId(1), 25..u64::MAX, 1 << 20), Err(ReadError::Damaged(_))));
     assert_eq!(journal.read(LogId(1), 26..u64::MAX, 1 << 20).unwrap().next_offset, 40);
+    assert_eq!(survey(&journal, 40).0.len(), 39);
+}
+
+#[test]
+fn entries_in_frames_of_their_own_are_read_together_up_to_a_damaged_one() {
+    let files = FaultFiles::new();
+    let journal = start(&files);
+    for offset in 0..40 {
+        append(&journal, one(1, offset, 300)).unwrap();
+        append(&journal, one(2, offset, 300)).unwrap();
+    }
+    journal.close();
+    let files = files.kill();
+    let counting = CountingFiles::new(&files);
+    let opened = Journal::open(small(), Arc::new(counting.clone()), Clock::system(), Arc::new(Idle)).unwrap();
+    let journal = opened.start(Arc::new(Idle)).unwrap();
+    // Where they lie is in the footer.
+    journal.entries(LogId(1), 0, 1).unwrap();
+    let before = counting.reads();
+    assert_eq!(read_all(&journal, 1), (0..40).collect::<Vec<_>>());
+    // Each lies in a block of its own beside one of the other log: 8 KiB, of which 48 KiB are read at once.
+    assert!(counting.reads() - before <= 8, "{} reads for 40 entries", counting.reads() - before);
+    journal.close();
+
+    let [name] = &segments(&files)[..] else { panic!("one segment") };
+    let bytes = files.bytes(name);
+    let at = bytes.windows(5).position(|window| window == b"1/25/").unwrap();
+    files.flip_bit(name, at as u64 * 8);
+    let journal = start(&files);
+    assert_eq!(journal.entries(LogId(1), 0, 1 << 20).unwrap().len(), 25);
+    assert!(matches!(journal.entries(LogId(1), 25, 1 << 20), Err(ReadError::Damaged(_))));
+    assert_eq!(journal.entries(LogId(1), 26, 1 << 20).unwrap().len(), 14);
     assert_eq!(survey(&journal, 40).0.len(), 39);
 }
