@@ -62,6 +62,12 @@ impl Builder {
         self
     }
 
+    /// Sets the media type of the data, where there is no data, or other data than this says.
+    pub fn data_content_type(mut self, content_type: impl Into<String>) -> Self {
+        self.parts.data_content_type = Some(content_type.into());
+        self
+    }
+
     /// Sets the data to a JSON value, of the media type `application/json`.
     pub fn json(self, value: &serde_json::Value) -> Self {
         self.data("application/json", value.to_string())

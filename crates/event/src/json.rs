@@ -9,11 +9,13 @@
 //!
 //! Source: CloudEvents JSON event format 1.0.2, sections 2.2 and 3.1.
 
+mod batch;
 mod decode;
 mod encode;
 
-pub use decode::{DecodeError, decode};
-pub use encode::encode;
+pub use batch::{BATCH_EVENTS_MAX, BATCH_MEDIA_TYPE, BatchError, decode_batch};
+pub use decode::{DecodeError, decode, decode_data};
+pub use encode::{DataMember, data_member, encode};
 
 /// The media type of this format.
 pub const MEDIA_TYPE: &str = "application/cloudevents+json";

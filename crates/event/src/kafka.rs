@@ -27,6 +27,24 @@ const CONTENT_TYPE: &str = "content-type";
 /// What the media types of all CloudEvents formats start with.
 const FORMAT_PREFIX: &str = "application/cloudevents";
 
+/// The attribute that a header holds in binary mode. `None` if it holds none, or one that has a place of its own.
+///
+/// ```
+/// use annals_event::kafka;
+/// assert_eq!(kafka::attribute("ce_type"), Some("type"));
+/// assert_eq!(kafka::attribute("content-type"), None);
+/// assert_eq!(kafka::header("type"), "ce_type");
+/// ```
+pub fn attribute(header: &str) -> Option<&str> {
+    let found = header.strip_prefix(PREFIX)?;
+    (crate::attribute::check_name(found).is_ok() && found != name::DATA_CONTENT_TYPE).then_some(found)
+}
+
+/// The header that holds an attribute in binary mode.
+pub fn header(attribute: &str) -> String {
+    format!("{PREFIX}{attribute}")
+}
+
 /// One header of a Kafka record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {

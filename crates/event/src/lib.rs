@@ -34,10 +34,12 @@
 //! [spec]: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
 
 mod advice;
+pub mod amqp;
 mod attribute;
 mod builder;
 mod error;
 mod event;
+pub mod http;
 pub mod json;
 pub mod kafka;
 mod lexicon;

@@ -149,7 +149,11 @@ fn decode_base64(value: &RawValue) -> Result<Bytes, DecodeError> {
     STANDARD.decode(text).map(Bytes::from).map_err(|_| DecodeError::Base64)
 }
 
-fn decode_data(content_type: &str, value: &RawValue) -> Result<Bytes, DecodeError> {
+/// The bytes that the member `data` stands for where the media type of the data is `content_type`.
+///
+/// # Errors
+/// [`DecodeError`], where the media type is none, or `data` is not a string and its media type not JSON's.
+pub fn decode_data(content_type: &str, value: &RawValue) -> Result<Bytes, DecodeError> {
     let media_type = MediaType::parse(content_type)
         .ok_or_else(|| InvalidEvent::DataContentType { value: excerpt(content_type) })?;
     if media_type.is_json() {

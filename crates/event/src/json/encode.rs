@@ -45,20 +45,42 @@ pub fn encode(event: &Event) -> String {
     object.finish()
 }
 
-/// Data without a media type is taken for bytes: the format would have a reader take it for JSON.
 fn write_data(object: &mut Object, content_type: Option<&str>, data: &[u8]) {
+    match data_member(content_type, data) {
+        DataMember::Json(value) => object.raw("data", value.get()),
+        DataMember::Text(text) => object.text("data", text),
+        DataMember::Binary(data) => object.text("data_base64", &STANDARD.encode(data)),
+    }
+}
+
+/// How data stands in a JSON object.
+#[derive(Debug, Clone, Copy)]
+pub enum DataMember<'a> {
+    /// As the member `data`, as it is: white space around it is left out.
+    Json(&'a RawValue),
+    /// As the member `data`, as a string.
+    Text(&'a str),
+    /// As the member `data_base64`, as Base64 in a string.
+    Binary(&'a [u8]),
+}
+
+/// How `data` of the media type `content_type` stands in a JSON object.
+///
+/// Data without a media type is taken for bytes: the format would have a reader take it for JSON. So is what is not what its
+/// media type says.
+pub fn data_member<'a>(content_type: Option<&str>, data: &'a [u8]) -> DataMember<'a> {
     let media_type = content_type.and_then(MediaType::parse);
     if media_type.is_some_and(|media_type| media_type.is_json())
-        && let Ok(value) = serde_json::from_slice::<&RawValue>(data)
+        && let Ok(value) = serde_json::from_slice(data)
     {
-        return object.raw("data", value.get());
+        return DataMember::Json(value);
     }
     if media_type.is_some_and(|media_type| media_type.is_text() && !media_type.is_json())
         && let Ok(text) = std::str::from_utf8(data)
     {
-        return object.text("data", text);
+        return DataMember::Text(text);
     }
-    object.text("data_base64", &STANDARD.encode(data));
+    DataMember::Binary(data)
 }
 
 /// A JSON object being written.
