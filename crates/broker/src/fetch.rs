@@ -3,13 +3,14 @@
 //! A fetch first takes what is there. If that is too little it puts its name down with every partition that it asked
 //! for, looks again (something may have come in between), and sleeps until one of them gets records or its time is up.
 //! What is in the journal's memory is given without a copy; what is not is read on the blocking pool, a bounded number
-//! at a time.
+//! at a time, several partitions at once, and ahead of a reader that goes on from where it was ([`crate::read_ahead`]).
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use annals_journal::{Read, ReadError};
+use annals_journal::{Limit, ReadError};
 use annals_topics::partition::Partition;
+use futures_util::future::join_all;
 use tokio::sync::Notify;
 
 use crate::api::Caller;
@@ -18,8 +19,8 @@ use crate::api::topics::{Isolation, TopicRef};
 use crate::table::{PartitionEntry, TopicEntry};
 use crate::{Broker, Inner};
 
-/// The least that is left of a fetch's size for another partition to be worth reading.
-const LEFT_BYTES_MIN: usize = 1;
+/// The part of a fetch's size that is worth asking the disk for, where a partition may have more.
+const REST_SHARE: usize = 4;
 
 type Outcome = Result<Fetched, FetchError>;
 
@@ -29,10 +30,28 @@ struct Asked {
     found: Option<(Arc<TopicEntry>, Arc<PartitionEntry>)>,
 }
 
+/// How far one partition of a fetch is.
+enum Step {
+    Done(Outcome),
+    /// What is wanted is on the disk.
+    Stored(Stored),
+}
+
+/// Records to be read from the disk.
+struct Stored {
+    partition: Arc<PartitionEntry>,
+    offsets: Range<u64>,
+    limit: Limit,
+    /// What the next fetch may be given.
+    next_bytes_max: usize,
+    /// What the partition says of itself.
+    fetched: Fetched,
+}
+
 impl Broker {
     /// Reads records, waiting for them as the request says.
     pub async fn fetch(&self, _caller: &Caller, request: FetchRequest) -> FetchResult {
-        let inner = &*self.inner;
+        let inner = &self.inner;
         let FetchRequest { max_wait, min_bytes, max_bytes, isolation, partitions } = request;
         let asked: Vec<Asked> = partitions.into_iter().map(|partition| inner.find(partition)).collect();
         let mut partitions = inner.read_all(&asked, max_bytes, isolation).await;
@@ -58,7 +77,7 @@ impl Broker {
 
     /// Reads once more what a fetch gave and was not sent. Takes what is there, and does not count it again.
     pub async fn fetch_again(&self, _caller: &Caller, request: FetchRequest) -> FetchResult {
-        let inner = &*self.inner;
+        let inner = &self.inner;
         let FetchRequest { max_bytes, isolation, partitions, .. } = request;
         let asked: Vec<Asked> = partitions.into_iter().map(|partition| inner.find(partition)).collect();
         FetchResult { partitions: inner.read_all(&asked, max_bytes, isolation).await }
@@ -93,55 +112,93 @@ impl Inner {
         FetchResult { partitions }
     }
 
-    async fn read_all(&self, asked: &[Asked], max_bytes: usize, isolation: Isolation) -> Vec<Outcome> {
+    async fn read_all(
+        self: &Arc<Self>,
+        asked: &[Asked],
+        max_bytes: usize,
+        isolation: Isolation,
+    ) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(asked.len());
+        let mut reads = Vec::new();
         let mut left = max_bytes;
         let mut is_first = true;
         for asked in asked {
-            let outcome = self.read_one(asked, left, is_first, isolation).await;
-            if let Ok(fetched) = &outcome {
-                let bytes = bytes_of(fetched);
-                left = left.saturating_sub(bytes);
-                is_first &= bytes == 0;
-            }
+            let outcome = match self.read_one(asked, (left, max_bytes), is_first, isolation) {
+                Step::Done(outcome) => outcome,
+                Step::Stored(stored) if is_first => self.read_stored(stored).await,
+                // What it gives is not known yet: all that it may give is set aside.
+                Step::Stored(stored) => {
+                    let nothing = stored.fetched.clone();
+                    left = left.saturating_sub(stored.limit.bytes);
+                    reads.push((outcomes.len(), stored));
+                    Ok(nothing)
+                }
+            };
+            let bytes = outcome.as_ref().map_or(0, bytes_of);
+            left = left.saturating_sub(bytes);
+            is_first &= bytes == 0;
             outcomes.push(outcome);
+        }
+        let reads = reads.into_iter().map(|(at, stored)| async move { (at, self.read_stored(stored).await) });
+        for (at, outcome) in join_all(reads).await {
+            outcomes[at] = outcome;
         }
         outcomes
     }
 
-    /// Reads from one partition. Only the first that has anything may give a batch that is larger than what is left.
-    async fn read_one(&self, asked: &Asked, left: usize, is_first: bool, isolation: Isolation) -> Outcome {
+    /// Reads from one partition what is in memory, with so much `left` of so much in all. Only the first that has anything
+    /// may give a batch that is larger than what is left. The disk is not asked for a small rest.
+    fn read_one(
+        &self,
+        asked: &Asked,
+        (left, max_bytes): (usize, usize),
+        is_first: bool,
+        isolation: Isolation,
+    ) -> Step {
         let request = &asked.request;
-        let Some((_, partition)) = &asked.found else { return Err(unknown(request)) };
-        let (mut fetched, end) = look(&partition.lock(), request.offset, isolation)?;
-        let limit = request.max_bytes.min(left);
-        if request.offset >= end || (limit < LEFT_BYTES_MIN && !is_first) {
-            return Ok(fetched);
+        let Some((_, partition)) = &asked.found else { return Step::Done(Err(unknown(request))) };
+        let (mut fetched, end) = match look(&partition.lock(), request.offset, isolation) {
+            Ok(looked) => looked,
+            Err(error) => return Step::Done(Err(error)),
+        };
+        if request.offset >= end || (left == 0 && !is_first) {
+            return Step::Done(Ok(fetched));
         }
+        let limit = Limit { bytes: request.max_bytes.min(left), first_always: is_first };
+        // The journal shows what is durable a moment before it is applied: this ends where readers may read.
         let offsets = request.offset.cast_unsigned()..end.cast_unsigned();
-        let read = self.read(partition, offsets, limit).await;
-        match read {
-            Ok(read) if read.bytes <= limit || is_first => fetched.records = read.pieces,
-            Ok(_) => {}
-            Err(error) => return Err(read_error(error, &fetched)),
+        match self.journal.read_cached(partition.log, offsets.clone(), limit) {
+            Ok(Some(read)) => fetched.records = read.pieces,
+            Ok(None) if is_first || limit.bytes >= request.max_bytes.min(max_bytes / REST_SHARE) => {
+                let next_bytes_max = request.max_bytes.min(max_bytes);
+                let partition = Arc::clone(partition);
+                return Step::Stored(Stored { partition, offsets, limit, next_bytes_max, fetched });
+            }
+            Ok(None) => {}
+            Err(error) => return Step::Done(Err(read_error(error, &fetched))),
         }
-        Ok(fetched)
+        Step::Done(Ok(fetched))
     }
 
-    /// From memory if it is there, else from the disk. The journal shows what is durable a moment before it is applied:
-    /// `offsets` must end where readers may read.
-    async fn read(
-        &self,
-        partition: &PartitionEntry,
-        offsets: Range<u64>,
-        limit: usize,
-    ) -> Result<Read, ReadError> {
-        let log = partition.log;
-        if let Some(read) = self.journal.read_cached(log, offsets.clone(), limit)? {
-            return Ok(read);
+    /// Reads from the disk, or takes what was read ahead.
+    async fn read_stored(self: &Arc<Self>, stored: Stored) -> Outcome {
+        let Stored { partition, offsets, limit, next_bytes_max, mut fetched } = stored;
+        let (log, start, end) = (partition.log, offsets.start, offsets.end);
+        let ahead = self.ahead.take(log, &offsets, limit).await;
+        let was_ahead = ahead.is_some();
+        let read = match ahead {
+            Some(read) => read,
+            None => {
+                let journal = self.journal.clone();
+                let read = self.blocking(move || journal.read(log, offsets, limit)).await;
+                read.map_err(|error| read_error(error, &fetched))?
+            }
+        };
+        if partition.goes_on(start, read.next_offset) || was_ahead {
+            self.read_ahead(log, read.next_offset..end, next_bytes_max);
         }
-        let journal = self.journal.clone();
-        self.blocking(move || journal.read(log, offsets, limit)).await
+        fetched.records = read.pieces;
+        Ok(fetched)
     }
 
     /// Runs `work` on the blocking pool, as one of a bounded number.
@@ -198,7 +255,7 @@ fn read_error(error: ReadError, partition: &Fetched) -> FetchError {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::time::Duration;
 
     use annals_topics::batch::Batch;
@@ -223,21 +280,28 @@ mod tests {
         });
         let mut next = 0;
         while next < RECORDS {
-            let fetched = fetch(&world, next).await.unwrap_or_else(|error| panic!("at {next}: {error}"));
-            let mut bytes: Bytes = fetched.records.concat().into();
-            while !bytes.is_empty() {
-                let batch = Batch::split_off(&mut bytes).unwrap();
-                assert_eq!(batch.header.base_offset, next, "none is left out");
-                next = batch.header.next_offset();
-            }
-            assert!(next <= fetched.high_watermark, "{next} beyond {}", fetched.high_watermark);
+            next = read_on(&world, next, 1 << 20).await;
         }
         producers.join_all().await;
     }
 
-    async fn fetch(world: &World, offset: i64) -> Outcome {
+    /// Reads what is in "orders" from offset `next` on, and returns the offset to go on from.
+    pub(crate) async fn read_on(world: &World, mut next: i64, bytes_max: usize) -> i64 {
+        let fetched =
+            fetch(world, next, bytes_max).await.unwrap_or_else(|error| panic!("at {next}: {error}"));
+        let mut bytes: Bytes = fetched.records.concat().into();
+        while !bytes.is_empty() {
+            let batch = Batch::split_off(&mut bytes).unwrap();
+            assert_eq!(batch.header.base_offset, next, "none is left out");
+            next = batch.header.next_offset();
+        }
+        assert!(next <= fetched.high_watermark, "{next} beyond {}", fetched.high_watermark);
+        next
+    }
+
+    async fn fetch(world: &World, offset: i64, bytes_max: usize) -> Outcome {
         let topic = TopicRef::Name("orders".into());
-        let part = FetchPartition { topic, partition: 0, offset, max_bytes: 1 << 20 };
+        let part = FetchPartition { topic, partition: 0, offset, max_bytes: bytes_max };
         let request = FetchRequest {
             max_wait: Duration::from_millis(100),
             min_bytes: 1,

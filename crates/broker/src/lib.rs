@@ -24,8 +24,11 @@
 //! # Ok(()) }
 //! ```
 
+pub mod access;
 pub mod api;
 mod configs;
+mod connections;
+mod eventstore;
 mod fetch;
 mod groups;
 mod lookup;
@@ -34,6 +37,8 @@ mod metrics;
 mod open;
 mod options;
 mod produce;
+mod queues;
+mod read_ahead;
 mod state_log;
 mod storage;
 mod table;
@@ -49,12 +54,16 @@ use annals_topics::catalogue::Catalogue;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+pub use connections::{ConnectionQuestion, Desk};
+pub use eventstore::{Subscription, SubscriptionConsumer};
 pub use metrics::{ConnectionGuard, MemoryGuard, Metrics, ProtocolMetrics};
 pub use open::OpenError;
 pub use options::Options;
 pub use produce::ProduceTicket;
+pub use queues::{Consumer, PublishTicket, SettleTicket, SharedWindow};
 
 use groups::Groups;
+use read_ahead::ReadAhead;
 use state_log::StateLog;
 use table::Table;
 use upkeep::compaction::Cleaning;
@@ -77,10 +86,16 @@ struct Inner {
     changing: tokio::sync::Mutex<()>,
     catalogue_log: StateLog,
     offsets_log: StateLog,
+    /// Keys of subjects in event stores.
+    keys_log: StateLog,
+    /// Persistent subscriptions to event stores.
+    subscriptions_log: StateLog,
     groups: Groups,
+    connections: connections::Connections,
     /// Ids for idempotent producers that are allocated and not yet given out: next and end.
     producer_ids: tokio::sync::Mutex<std::ops::Range<i64>>,
     disk_reads: Arc<Semaphore>,
+    ahead: ReadAhead,
     metrics: Arc<Metrics>,
     draining: AtomicBool,
 }
@@ -91,6 +106,8 @@ struct State {
     catalogue: RwLock<Catalogue>,
     table: Table,
     cleaning: Cleaning,
+    queues: queues::Queues,
+    stores: eventstore::Stores,
     /// When the machine last looked at the wall clock: exact enough for a producer's last activity.
     now_ms: AtomicI64,
 }
@@ -132,15 +149,20 @@ impl Broker {
         &self.inner.journal
     }
 
-    /// Does the broker's background work (group timers, retention, compaction) until `shutdown` resolves.
+    /// Does the broker's background work (group timers, retention, compaction, the indexes and subscriptions of
+    /// stores) until `shutdown` resolves.
     ///
     /// Groups are answered only while this runs.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) {
         let mut tasks = JoinSet::new();
         tasks.spawn(groups::write_offsets(Arc::clone(&self.inner)));
         tasks.spawn(groups::keep_time(Arc::clone(&self.inner)));
+        tasks.spawn(read_ahead::run(Arc::clone(&self.inner)));
         tasks.spawn(upkeep::retention::run(Arc::clone(&self.inner)));
         tasks.spawn(upkeep::compaction::run(Arc::clone(&self.inner)));
+        tasks.spawn(queues::run(Arc::clone(&self.inner)));
+        tasks.spawn(eventstore::run(Arc::clone(&self.inner)));
+        tasks.spawn(eventstore::keep_subscriptions(Arc::clone(&self.inner)));
         tokio::pin!(shutdown);
         loop {
             tokio::select! {
@@ -151,6 +173,7 @@ impl Broker {
         }
         self.inner.draining.store(true, std::sync::atomic::Ordering::Release);
         tasks.shutdown().await;
+        queues::flush::finish(&self.inner).await;
     }
 
     /// Writes and syncs what was accepted and closes the journal. Blocks until done; nothing is accepted afterwards.

@@ -71,7 +71,7 @@ fn active(producer: ProducerState) -> ActiveProducer {
 }
 
 impl Inner {
-    async fn list_offset(
+    pub(crate) async fn list_offset(
         &self,
         isolation: Isolation,
         query: &OffsetQuery,

@@ -10,12 +10,16 @@ use annals_topics::partition::Partition;
 use bytes::Bytes;
 
 use crate::State;
+use crate::eventstore::KEYS_LOG;
+use crate::queues::is_queue_log;
 use crate::state_log::{CATALOGUE_LOG, FIRST_TOPIC_LOG};
 
 impl Machine for State {
     fn apply(&self, header: &EntryHeader, payload: &Payload, _: Sequence) {
         match header.kind {
             EntryKind::Data if header.log == CATALOGUE_LOG => self.apply_catalogue(payload.to_bytes()),
+            EntryKind::Data if header.log == KEYS_LOG => self.stores.keys.apply(payload.to_bytes()),
+            EntryKind::Data if is_queue_log(header.log) => self.queues.applied(header),
             EntryKind::Data if header.log.0 >= FIRST_TOPIC_LOG => self.apply_batch(header.log, payload),
             EntryKind::Trim => self.apply_trim(header.log, header.base_offset),
             // Groups apply their own records when their writes complete; deleted logs are gone from the table.
@@ -34,6 +38,15 @@ impl Machine for State {
     }
 
     fn keep(&self, header: &EntryHeader, payload: &Bytes) -> Keep {
+        if is_queue_log(header.log) {
+            return self.queues.keep(header, payload);
+        }
+        if header.log == KEYS_LOG {
+            return self.stores.keys.keep(payload);
+        }
+        if let Some(store) = self.stores.by_log(header.log) {
+            return store.keep(payload, self.clock.now_ms());
+        }
         self.cleaning.keep(header, payload)
     }
 }
@@ -48,6 +61,7 @@ impl State {
         match header {
             Ok(header) => {
                 entry.lock().apply(&header, self.now_ms.load(Ordering::Relaxed));
+                self.stores.apply(log, header.next_offset().cast_unsigned());
                 entry.wake();
             }
             // It was checked before it was written, and the journal's checksum has held.
@@ -86,8 +100,13 @@ impl State {
         match applied {
             Applied::Created(topic) | Applied::Changed { after: topic, .. } => {
                 self.table.put(&topic, |_| Partition::default());
+                let partition = topic.logs.first().and_then(|&log| self.table.by_log(LogId(log)));
+                self.stores.put(&topic, partition, &self.clock);
             }
-            Applied::Deleted(topic) => self.table.remove(&topic),
+            Applied::Deleted(topic) => {
+                self.stores.remove(&topic);
+                self.table.remove(&topic);
+            }
             Applied::Nothing => {}
         }
     }

@@ -17,9 +17,12 @@ use annals_topics::partition::Partition;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
+use crate::eventstore::{self, KEYS_LOG, SUBSCRIPTIONS_LOG, Stores, Tables};
 use crate::groups::Groups;
 use crate::machine::HEAD_LEN;
 use crate::metrics::Metrics;
+use crate::queues::{DEFINITIONS_LOG, Queues, is_queue_log};
+use crate::read_ahead::ReadAhead;
 use crate::state_log::{CATALOGUE_LOG, FIRST_TOPIC_LOG, OFFSETS_LOG, StateLog};
 use crate::table::Table;
 use crate::upkeep::compaction::Cleaning;
@@ -78,21 +81,34 @@ impl Broker {
             catalogue: RwLock::new(Catalogue::new(options.topic_defaults.clone(), FIRST_TOPIC_LOG)),
             table: Table::default(),
             cleaning: Cleaning::default(),
+            queues: Queues::new(clock.clone()),
+            stores: Stores::new(Tables::new(options.index_directory.clone())),
             now_ms: AtomicI64::new(clock.now_ms()),
             clock: clock.clone(),
         });
         let apply = |batch| state.apply_catalogue(batch);
         let catalogue = read_state_log(opened.journal(), CATALOGUE_LOG, apply)?;
         recover_partitions(opened.journal(), &state, followed)?;
+        eventstore::recover(opened.journal(), &state.stores, &clock)?;
+        let stores = &state.stores;
+        let keys = read_state_log(opened.journal(), KEYS_LOG, |batch| stores.keys.apply(batch))?;
+        let subscriptions =
+            read_state_log(opened.journal(), SUBSCRIPTIONS_LOG, |batch| stores.groups.recover(batch))?;
+        for damage in keys.damage.iter().chain(&subscriptions.damage) {
+            tracing::error!(%damage, "keys of subjects or persistent subscriptions are lost");
+        }
         let groups = Groups::new(&options.groups);
         let offsets = read_state_log(opened.journal(), OFFSETS_LOG, |batch| groups.recover(batch))?;
         if let Some(damage) = offsets.damage {
             tracing::error!(%damage, "commits are lost: their groups go on from earlier ones");
         }
         groups.finish_loading(&clock);
+        let apply = |batch| state.queues.recover_definitions(batch);
+        let definitions = read_state_log(opened.journal(), DEFINITIONS_LOG, apply)?;
+        state.queues.recover(opened.journal(), definitions.end)?;
         let start = opened.start(Arc::clone(&state) as _);
         let journal = start.map_err(|source| OpenError::Io { action: "start a thread", source })?;
-        if let Some(damage) = catalogue.damage {
+        if let Some(damage) = catalogue.damage.or(definitions.damage) {
             journal.stop(&read_only(&damage));
         }
         let inner = Inner {
@@ -102,9 +118,13 @@ impl Broker {
             changing: tokio::sync::Mutex::default(),
             catalogue_log: StateLog::new(CATALOGUE_LOG, catalogue.end),
             offsets_log: StateLog::new(OFFSETS_LOG, offsets.end),
+            keys_log: StateLog::new(KEYS_LOG, keys.end),
+            subscriptions_log: StateLog::new(SUBSCRIPTIONS_LOG, subscriptions.end),
             groups,
+            connections: Default::default(),
             producer_ids: tokio::sync::Mutex::new(0..0),
             disk_reads: Arc::new(Semaphore::new(options.disk_reads_max)),
+            ahead: ReadAhead::new(),
             metrics,
             draining: AtomicBool::new(false),
             clock,
@@ -283,7 +303,7 @@ impl Replay for Followed {
     }
 
     fn start(&mut self, log: LogId, at: u64, summary: Option<&[u8]>) -> bool {
-        if log.0 < FIRST_TOPIC_LOG {
+        if log.0 < FIRST_TOPIC_LOG || is_queue_log(log) {
             return false;
         }
         let partition = match summary.map(Partition::restore) {

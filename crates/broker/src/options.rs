@@ -1,5 +1,6 @@
 //! What a broker can be told.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use annals_journal::Durability;
@@ -7,6 +8,8 @@ use annals_topics::batch::{ExpandLimits, RecordCheck};
 use annals_topics::catalogue::Limits;
 use annals_topics::config::Overrides;
 use annals_topics::group;
+
+use crate::access::Access;
 
 /// The choices of one broker. The defaults suit a server.
 #[derive(Clone, Debug)]
@@ -33,6 +36,12 @@ pub struct Options {
     pub compaction_bytes_max: usize,
     /// The most reads from disk at the same time, over all clients. Others wait. Default 16.
     pub disk_reads_max: usize,
+    /// Where the indexes of event stores lie: a directory of their own, made if it is not there. They are derived; without a
+    /// directory they are in memory, and built from the stores' logs at each start. Default: in memory.
+    pub index_directory: Option<PathBuf>,
+    /// The users of queues, and what each may do. Default: the user `guest`, who may do everything and comes from this
+    /// machine only.
+    pub access: Access,
 }
 
 impl Default for Options {
@@ -49,6 +58,8 @@ impl Default for Options {
             compaction_interval: Duration::from_secs(5),
             compaction_bytes_max: 32 << 20,
             disk_reads_max: 16,
+            index_directory: None,
+            access: Access::default(),
         }
     }
 }

@@ -118,6 +118,9 @@ impl Inner {
         let index = usize::try_from(part.partition).ok();
         let partition = index.and_then(|index| entry.partitions.get(index));
         let partition = partition.ok_or_else(|| unknown(&part.topic, part.partition))?;
+        if entry.topic.store {
+            return Err(ProduceError::EventStore(Arc::clone(&entry.topic.name)));
+        }
         let config = &entry.topic.config;
         let rules = config.accept_rules(self.options.record_check, self.options.expand);
         let batches = annals_topics::batch::accept(part.records, &rules, now_ms)?;

@@ -3,6 +3,7 @@
 //! A partition's state is owned by its lock, which is held only to decide or to apply, never across an await.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use annals_clock::Uuid;
@@ -24,6 +25,8 @@ pub(crate) struct PartitionEntry {
     pub(crate) log: LogId,
     state: Mutex<Partition>,
     waiters: Mutex<Waiters>,
+    /// Where the last read from disk ended.
+    read_up_to: AtomicU64,
 }
 
 #[derive(Default)]
@@ -40,11 +43,16 @@ pub(crate) struct Waiting {
 
 impl PartitionEntry {
     pub(crate) fn new(log: LogId, partition: Partition) -> Self {
-        Self { log, state: Mutex::new(partition), waiters: Mutex::default() }
+        Self { log, state: Mutex::new(partition), waiters: Mutex::default(), read_up_to: AtomicU64::new(0) }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Partition> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a read from disk. Returns whether it went on from where the one before it had ended, or from the beginning.
+    pub(crate) fn goes_on(&self, from: u64, to: u64) -> bool {
+        self.read_up_to.swap(to, Ordering::Relaxed) == from
     }
 
     /// Has `notify` told when the partition gets records.

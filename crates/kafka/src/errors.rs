@@ -50,6 +50,7 @@ pub(crate) fn produce(error: &ProduceError) -> ResponseError {
         ProduceError::Fenced { .. } => ResponseError::InvalidProducerEpoch,
         ProduceError::InvalidTransactionState { .. } => ResponseError::InvalidTxnState,
         ProduceError::NotAuthorized(_) => ResponseError::TopicAuthorizationFailed,
+        ProduceError::EventStore(_) => ResponseError::PolicyViolation,
         // Both can be retried, so that a producer goes on by itself when there is space again, or after a restart.
         ProduceError::DiskFull => ResponseError::KafkaStorageError,
         ProduceError::Unavailable(_) => ResponseError::NotLeaderOrFollower,

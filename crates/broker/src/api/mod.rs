@@ -7,10 +7,14 @@
 pub mod caller;
 pub mod cluster;
 pub mod configs;
+pub mod connections;
 pub mod fetch;
 pub mod groups;
 pub mod offsets;
 pub mod produce;
+pub mod queues;
+pub mod stores;
+pub mod subscriptions;
 pub mod topics;
 
 pub use caller::{Caller, Principal};

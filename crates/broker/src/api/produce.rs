@@ -154,6 +154,9 @@ pub enum ProduceError {
     /// The caller may not write there.
     #[error("not authorized to write to topic {0}")]
     NotAuthorized(Arc<str>),
+    /// The topic is the log of an event store, to which only the store writes.
+    #[error("topic {0} is the log of an event store: append to the store")]
+    EventStore(Arc<str>),
     /// The disk is full. Writing resumes by itself when there is space.
     #[error("the disk is full")]
     DiskFull,

@@ -2,7 +2,7 @@
 //!
 //! What happens often is counted where it happens, in counters that are shared and never looked up by a formatted name.
 //! What is a state (lag, members, whether the disk is full) is looked at when somebody asks. The number of series is
-//! bounded: beyond [`TOPICS_MAX`] topics the rest counts as `~other`, and groups have a limit of their own.
+//! bounded: beyond [`TOPICS_MAX`] topics the rest counts as `~other`, and groups and queues have limits of their own.
 //!
 //! Front-ends count through [`Metrics::protocol`]. What a front-end registers in a registry of its own can follow
 //! in the same text:
@@ -26,6 +26,7 @@ mod front_end;
 mod groups;
 mod journal;
 mod process;
+mod queues;
 mod topics;
 
 #[cfg(test)]
@@ -84,6 +85,7 @@ impl Default for Metrics {
         let journal = JournalMetrics::register(registry, &watched);
         registry.register_collector(Box::new(Arc::clone(&topics)));
         registry.register_collector(Box::new(groups::GroupCollector::new(watched.clone())));
+        registry.register_collector(Box::new(queues::QueueCollector::new(watched.clone())));
         front_ends.register(registry);
         registry.register_collector(Box::new(Arc::clone(&front_ends)));
         root.register_collector(Box::new(process::ProcessCollector));

@@ -31,7 +31,7 @@ impl Broker {
     ) -> Vec<Result<DeletedTopic, DeleteTopicError>> {
         let mut results = Vec::with_capacity(topics.len());
         for topic in topics {
-            results.push(self.inner.delete_topic(&topic).await);
+            results.push(self.inner.delete_topic_with_streams(&topic).await);
         }
         results
     }
@@ -45,6 +45,10 @@ impl Inner {
         validate_only: bool,
     ) -> Result<(), CreatePartitionsError> {
         let _changing = self.changing.lock().await;
+        if self.state.table.topic(&TopicRef::Name(Arc::clone(name))).is_some_and(|entry| entry.topic.store) {
+            let (name, reason) = (Arc::clone(name), "it is the log of an event store".to_owned());
+            return Err(CreatePartitionsError::InvalidPartitions { name, present: 1, wanted: total, reason });
+        }
         let limits = &self.options.topics;
         let decision =
             self.state.with_catalogue(|catalogue| catalogue.decide_add_partitions(name, total, None, limits));
@@ -74,6 +78,16 @@ impl Inner {
         }
     }
 
+    /// Deletes a topic, and the queues that are it.
+    pub(crate) async fn delete_topic_with_streams(
+        &self,
+        topic: &TopicRef,
+    ) -> Result<DeletedTopic, DeleteTopicError> {
+        let deleted = self.delete_topic(topic).await?;
+        self.drop_streams_of(&deleted.name).await;
+        Ok(deleted)
+    }
+
     async fn delete_topic(&self, topic: &TopicRef) -> Result<DeletedTopic, DeleteTopicError> {
         let _changing = self.changing.lock().await;
         let entry = self.state.table.topic(topic).ok_or_else(|| match topic {
@@ -81,7 +95,7 @@ impl Inner {
             TopicRef::Id(id) => DeleteTopicError::UnknownId(*id),
         })?;
         let topic: &Topic = &entry.topic;
-        if topic.internal {
+        if topic.internal || topic.store {
             return Err(DeleteTopicError::Internal(Arc::clone(&topic.name)));
         }
         let decision = self.state.with_catalogue(|catalogue| catalogue.decide_delete(topic.id));

@@ -33,7 +33,7 @@ impl Inner {
         let index = usize::try_from(partition).ok();
         let part = index.and_then(|index| entry.partitions.get(index)).ok_or_else(unknown)?;
         let cleanup = entry.topic.config.cleanup;
-        if cleanup.compact && !cleanup.delete {
+        if entry.topic.store || (cleanup.compact && !cleanup.delete) {
             return Err(DeleteRecordsError::Compacted(topic));
         }
         let (decision, present) = {

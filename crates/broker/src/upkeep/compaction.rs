@@ -16,6 +16,8 @@ use annals_topics::partition::retention::Extent;
 use bytes::Bytes;
 
 use crate::Inner;
+use crate::eventstore::SUBSCRIPTIONS_LOG;
+use crate::queues::DEFINITIONS_LOG;
 use crate::state_log::{CATALOGUE_LOG, OFFSETS_LOG};
 
 /// Bytes of a log that are read at once.
@@ -87,10 +89,10 @@ pub(crate) async fn run(inner: Arc<Inner>) {
 
 impl Inner {
     fn candidates(&self) -> Vec<Candidate> {
-        let state_logs = [CATALOGUE_LOG, OFFSETS_LOG].into_iter().filter_map(|log| self.state_log(log));
-        let mut candidates: Vec<_> = state_logs.collect();
+        let state_logs = [CATALOGUE_LOG, OFFSETS_LOG, DEFINITIONS_LOG, SUBSCRIPTIONS_LOG];
+        let mut candidates: Vec<_> = state_logs.into_iter().filter_map(|log| self.state_log(log)).collect();
         for topic in self.state.table.topics() {
-            if !topic.topic.config.cleanup.compact {
+            if topic.topic.store || !topic.topic.config.cleanup.compact {
                 continue;
             }
             for partition in &topic.partitions {

@@ -59,7 +59,10 @@ impl Inner {
             (state.log_start(), state.high_watermark())
         };
         let retention = &topic.topic.config.retention;
-        if log_start == high_watermark || (retention.time_ms.is_none() && retention.size_bytes.is_none()) {
+        if topic.topic.store
+            || log_start == high_watermark
+            || (retention.time_ms.is_none() && retention.size_bytes.is_none())
+        {
             return None;
         }
         let extents = super::extents(&self.journal, partition.log, now_ms);

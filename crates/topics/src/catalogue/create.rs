@@ -34,12 +34,14 @@ pub struct NewTopic<'a> {
     pub configs: &'a [(&'a str, Option<&'a str>)],
     /// Whether the server makes it for itself.
     pub internal: bool,
+    /// Whether it is the log of an event store.
+    pub store: bool,
 }
 
 impl<'a> NewTopic<'a> {
     /// A topic of a user, without configuration.
     pub fn new(name: &'a str, id: Uuid, layout: Layout<'a>) -> Self {
-        Self { name, id, layout, replication_factor: -1, configs: &[], internal: false }
+        Self { name, id, layout, replication_factor: -1, configs: &[], internal: false, store: false }
     }
 }
 
@@ -188,7 +190,8 @@ impl Draft<'_> {
         let overrides = Overrides::from_pairs(topic.configs.iter().copied())?;
         self.check_room(count)?;
         let logs = (self.next_log..).take(count).collect();
-        let image = TopicImage { name: topic.name.to_owned(), internal: topic.internal, logs, overrides };
+        let NewTopic { internal, store, .. } = *topic;
+        let image = TopicImage { name: topic.name.to_owned(), internal, store, logs, overrides };
         records.push(image.record(topic.id));
         self.next_log += count as u64;
         self.added += count;

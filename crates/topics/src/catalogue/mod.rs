@@ -64,6 +64,8 @@ pub struct Topic {
     pub config: Arc<TopicConfig>,
     /// Whether the server made it for itself.
     pub internal: bool,
+    /// Whether it is the log of an event store, to which only the store writes.
+    pub store: bool,
 }
 
 /// What [`Catalogue::apply`] changed.
@@ -191,9 +193,9 @@ impl Catalogue {
         }
         let before = self.remove(id);
         let config = self.config_of(&image.overrides);
-        let TopicImage { name, internal, logs, overrides } = image;
+        let TopicImage { name, internal, store, logs, overrides } = image;
         let name = before.as_ref().map_or_else(|| name.into(), |before| Arc::clone(&before.name));
-        let after = Arc::new(Topic { name, id, logs, overrides, config, internal });
+        let after = Arc::new(Topic { name, id, logs, overrides, config, internal, store });
         self.insert(Arc::clone(&after));
         Ok(match before {
             None => Applied::Created(after),

@@ -60,6 +60,7 @@ impl Key {
 pub(super) struct TopicImage {
     pub(super) name: String,
     pub(super) internal: bool,
+    pub(super) store: bool,
     pub(super) logs: Vec<u64>,
     pub(super) overrides: Overrides,
 }
@@ -69,6 +70,7 @@ impl TopicImage {
         Self {
             name: topic.name.as_ref().to_owned(),
             internal: topic.internal,
+            store: topic.store,
             logs: topic.logs.clone(),
             overrides: topic.overrides.clone(),
         }
@@ -80,7 +82,7 @@ impl TopicImage {
 
     fn encode(&self) -> Bytes {
         let mut writer = Writer::start(VALUE_TOPIC_V1);
-        writer.text(&self.name).byte(self.internal.into());
+        writer.text(&self.name).byte(u8::from(self.internal) | u8::from(self.store) << 1);
         // The partitions of one request have logs in a row.
         let runs: Vec<&[u64]> = self.logs.chunk_by(|a, b| a + 1 == *b).collect();
         writer.unsigned(runs.len() as u64);
@@ -99,15 +101,14 @@ impl TopicImage {
         reader.version(VALUE_TOPIC_V1)?;
         let name = reader.text("topic name")?.to_owned();
         check_topic_name(&name).map_err(|_| DecodeError::Invalid { field: "topic name" })?;
-        let internal = match reader.byte("internal flag")? {
-            0 => false,
-            1 => true,
-            _ => return Err(DecodeError::Invalid { field: "internal flag" }),
+        let (internal, store) = match reader.byte("flags")? {
+            flags @ 0..4 => (flags & 1 != 0, flags & 2 != 0),
+            _ => return Err(DecodeError::Invalid { field: "flags" }),
         };
         let logs = decode_logs(&mut reader)?;
         let overrides = decode_overrides(&mut reader)?;
         reader.finish()?;
-        Ok(Self { name, internal, logs, overrides })
+        Ok(Self { name, internal, store, logs, overrides })
     }
 }
 

@@ -1,0 +1,91 @@
+//! What is removed for good: scavenged events, and the keys of subjects.
+
+use annals_journal::Files;
+
+use super::*;
+
+fn is_on_disk(files: &FaultFiles, needle: &[u8]) -> bool {
+    let names = files.list().unwrap();
+    let holds = |name: &String| files.bytes(name).windows(needle.len()).any(|window| window == needle);
+    names.iter().filter(|name| name.ends_with(".segment")).any(holds)
+}
+
+#[tokio::test]
+async fn scavenging_removes_what_is_not_shown_and_changes_no_answer() {
+    let mut world = World::with_store().await;
+    let store: Arc<str> = STORE.into();
+    for n in 0..20 {
+        let kind = format!("Kind{n}");
+        world.append(if n % 2 == 0 { "kept-1" } else { "short-1" }, Expected::Any, &[&kind]).await.unwrap();
+    }
+    world.append("gone-1", Expected::Any, &["SecretOne", "SecretTwo"]).await.unwrap();
+    let (broker, caller) = (&world.broker, &world.caller);
+    let keep_two = StreamMetadata { max_count: Some(2), ..StreamMetadata::default() };
+    broker.set_stream_metadata(caller, &store, &name("short-1"), keep_two, Expected::Any).await.unwrap();
+    broker.delete_stream(caller, &store, &name("gone-1"), Expected::Any).await.unwrap();
+    let before = world.read(Selection::All).await;
+    assert_eq!(before.len(), 12);
+    let scavenged = broker.scavenge_store(caller, &store).await.unwrap();
+    assert!(scavenged.bytes_after < scavenged.bytes_before, "{scavenged:?}");
+    assert!(!is_on_disk(&world.files, b"SecretOne"), "an event of a deleted stream");
+    assert!(!is_on_disk(&world.files, b"Kind1\""), "more than the stream keeps");
+    assert_eq!(world.read(Selection::All).await, before);
+    assert_eq!(
+        world.read(Selection::Category("short".into())).await,
+        ["short-1@8 Kind17", "short-1@9 Kind19"]
+    );
+    world.stop().await;
+    // The index is built again from what is left, and knows where every stream goes on.
+    let world = World::open(&world.files);
+    assert_eq!(world.read(Selection::All).await, before);
+    world.append("short-1", exact(9), &["More"]).await.unwrap();
+    let revived = world.append("gone-1", Expected::NoStream, &["Back"]).await.unwrap();
+    assert_eq!(revived.last_revisions, [Revision(2)]);
+    assert_eq!(world.stream("gone-1").await.unwrap(), ["gone-1@2 Back"]);
+}
+
+#[tokio::test]
+async fn a_shredded_subject_cannot_be_read_by_anybody() {
+    let mut world = World::with_store().await;
+    let store: Arc<str> = STORE.into();
+    for subject in ["ada", "bob"] {
+        let mut new = world.event("AddressChanged", &[]);
+        new.encrypt_for = Some(subject.into());
+        let stream = name(&format!("person-{subject}"));
+        let request = AppendEvents::to_stream(STORE, stream, Expected::Any, vec![new]);
+        world.broker.append_events(&world.caller, request).await.unwrap();
+    }
+    assert_eq!(data(&world).await, [true, true]);
+    assert!(!is_on_disk(&world.files, b"\"kind\":\"AddressChanged\""), "it is encrypted");
+    let read = world.read_request(ReadEvents::new(STORE, Selection::All)).await.unwrap();
+    assert_eq!(read.events[0].data().unwrap(), r#"{"kind":"AddressChanged"}"#);
+    let key = key_bytes(&world, read.events[0].encryption_key().unwrap());
+    assert!(is_on_disk(&world.files, &key));
+    assert!(world.broker.shred_subject(&world.caller, &store, "ada").await.unwrap());
+    assert!(!is_on_disk(&world.files, &key), "the key is off the disk");
+    assert!(!world.broker.shred_subject(&world.caller, &store, "ada").await.unwrap());
+    assert_eq!(data(&world).await, [false, true]);
+    let read = world.read_request(ReadEvents::new(STORE, Selection::All)).await.unwrap();
+    assert!(read.events[0].is_shredded());
+    assert_eq!(read.events[0].event().unwrap().type_name(), "AddressChanged");
+    world.stop().await;
+    let world = World::open(&world.files);
+    assert_eq!(data(&world).await, [false, true]);
+}
+
+/// Of each person's event, whether its data can be read.
+async fn data(world: &World) -> Vec<bool> {
+    let request = ReadEvents::new(STORE, Selection::Category("person".into()));
+    let read = world.read_request(request).await.unwrap();
+    read.events.iter().map(|event| event.data().is_some()).collect()
+}
+
+/// The bytes of a key, as they stand in the log of keys.
+fn key_bytes(world: &World, id: &str) -> Vec<u8> {
+    let id: annals_clock::Uuid = id.parse().unwrap();
+    let journal = &world.broker.inner.journal;
+    let entries = journal.entries(crate::eventstore::KEYS_LOG, 0, 1 << 20).unwrap();
+    let all: Vec<u8> = entries.iter().flat_map(|entry| entry.payload.to_vec()).collect();
+    let at = all.windows(16).position(|window| window == id.as_bytes()).unwrap();
+    all[at + 16..at + 48].to_vec()
+}

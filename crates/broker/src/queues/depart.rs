@@ -1,0 +1,163 @@
+//! Departures: dead letters on their way to another queue, and messages that have become due.
+//!
+//! The message is read where it is not in memory, routed, and put in its new place in the same group in which it leaves its old
+//! one: a crash finds it in exactly one of both.
+//!
+//! Source: RabbitMQ's documentation, "Dead Letter Exchanges".
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use annals_clock::TimestampMs;
+use annals_queues::queue::{Definition, Departure, HOPS_MAX, Leave};
+use annals_queues::routing::{QueueId, Routable, Routes};
+use annals_queues::{Death, DeathReason, Deaths, Message, Text, Value};
+
+use super::QueueEntry;
+use super::held_back::release;
+use super::load::read_place;
+use super::plan::{Act, Plan};
+use crate::Inner;
+use crate::api::queues::publish::PublishError;
+
+/// Departures of a queue that share a group.
+const DEPARTURES_MAX: usize = 256;
+/// The header with the further keys that a message was published with: RabbitMQ's sender-selected distribution.
+const COPIES: &str = "CC";
+/// How long a full disk is left alone.
+const FULL_PAUSE: Duration = Duration::from_millis(100);
+
+/// Works until it is dropped or the journal stops.
+pub(super) async fn run(inner: &Inner) {
+    loop {
+        for queue in inner.queues().work.depart.next(64).await {
+            let Some(entry) = inner.queues().entry(queue) else { continue };
+            if let Err(PublishError::Unavailable(reason)) = depart(inner, &entry).await {
+                tracing::warn!(reason, "dead letters are not moved any more");
+                return;
+            }
+        }
+    }
+}
+
+async fn depart(inner: &Inner, entry: &QueueEntry) -> Result<(), PublishError> {
+    let departures = entry.lock().queue.take_departures(DEPARTURES_MAX);
+    let mut plan = Plan::forced();
+    for departure in &departures {
+        let message = match &departure.message {
+            Some(message) => Some(Arc::clone(message)),
+            None => read_place(inner, entry, departure.place).await,
+        };
+        if let Some(message) = message {
+            let (message, routes) = destination(inner, entry, departure, &message);
+            plan.add_routed(Arc::new(message), &routes, 0);
+        }
+        plan.act(entry.id(), Act::Departed(departure.place));
+    }
+    match inner.carry_out(plan).await {
+        Ok(ticket) => ticket.durable().await,
+        Err(error) => {
+            strand(entry, departures);
+            if error == PublishError::DiskFull {
+                tokio::time::sleep(FULL_PAUSE).await;
+            }
+            inner.queues().work.depart.put(entry.id());
+            Err(error)
+        }
+    }
+}
+
+/// Departures that could not be made are tried again.
+fn strand(entry: &QueueEntry, departures: Vec<Departure>) {
+    let mut state = entry.lock();
+    departures.into_iter().for_each(|departure| state.queue.stranded(departure));
+}
+
+/// What a departing message becomes, and where it goes.
+fn destination(
+    inner: &Inner,
+    entry: &QueueEntry,
+    departure: &Departure,
+    message: &Message,
+) -> (Message, Routes) {
+    let now_ms = inner.clock.now_ms();
+    match departure.leave {
+        Leave::Due if entry.definition().options.holds_back => {
+            release(inner, &entry.definition().vhost, message, now_ms)
+        }
+        Leave::Due => {
+            let message = Message { due_ms: Some(now_ms), published_ms: now_ms, ..message.clone() };
+            (message, Routes { queues: vec![entry.id()], topics: Vec::new() })
+        }
+        Leave::Dead(reason) => {
+            let dead = dead_letter(entry.definition(), message, reason, now_ms);
+            let routes = dead_letter_routes(inner, entry.definition(), &dead);
+            (dead, routes)
+        }
+    }
+}
+
+/// The message as it is published again, with its history.
+fn dead_letter(
+    definition: &Definition,
+    message: &Message,
+    reason: DeathReason,
+    now_ms: TimestampMs,
+) -> Message {
+    let mut dead = message.clone();
+    let expiration = dead.properties.as_mut().and_then(|properties| properties.expiration.take());
+    let death = Death {
+        queue: definition.name.clone(),
+        reason,
+        count: 1,
+        exchange: message.exchange.clone(),
+        routing_keys: std::iter::once(message.routing_key.clone()).chain(copies(message)).collect(),
+        time_ms: now_ms,
+        original_expiration: expiration,
+    };
+    dead.deaths = Some(Box::new(Deaths::record(message.deaths.as_deref(), death)));
+    (dead.ttl_ms, dead.due_ms, dead.published_ms) = (None, None, now_ms);
+    let Some(to) = &definition.options.dead_letter else { return dead };
+    dead.exchange = to.exchange.clone();
+    if let Some(key) = &to.routing_key {
+        dead.routing_key = key.clone();
+        // The key of the queue stands for all that the message had.
+        if let Some(properties) = &mut dead.properties {
+            properties.headers.remove(COPIES);
+        }
+    }
+    dead
+}
+
+/// The further keys that a message was published with, as its headers tell.
+fn copies(message: &Message) -> Vec<Text> {
+    match message.headers().and_then(|headers| headers.get(COPIES)) {
+        Some(Value::List(keys)) => keys.iter().filter_map(Value::as_text).cloned().collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Where a dead letter goes. Nowhere if the exchange is gone, if it would go round for ever, or if it went round
+/// too often.
+fn dead_letter_routes(inner: &Inner, definition: &Definition, dead: &Message) -> Routes {
+    let Some(deaths) = dead.deaths.as_deref().filter(|deaths| deaths.hops() <= HOPS_MAX) else {
+        tracing::warn!(queue = %definition.name, "dropped a message that was dead-lettered too often");
+        return Routes::default();
+    };
+    let queues = inner.queues();
+    let mut found = Routes::default();
+    queues.with_topology(|topology| {
+        if let Some(vhost) = topology.vhost(&definition.vhost) {
+            for routing_key in std::iter::once(&dead.routing_key).chain(&copies(dead)) {
+                let message = Routable { routing_key, headers: dead.headers() };
+                vhost.route_all(&dead.exchange, message, &mut found);
+            }
+        }
+    });
+    let goes_round = |queue: &QueueId| {
+        let name: Option<Text> = queues.entry(*queue).map(|entry| entry.definition().name.clone());
+        name.is_none_or(|name| deaths.is_cycle(&name))
+    };
+    found.queues.retain(|queue| !goes_round(queue));
+    found
+}

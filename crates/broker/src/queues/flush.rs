@@ -1,0 +1,124 @@
+//! Writing down what queues have settled.
+//!
+//! Settlements take effect in memory and are collected per queue. One group at a time carries those of all queues that have
+//! any; while it is being written, the next ones collect. So the busier it is, the more settlements share an entry.
+//!
+//! No protocol tells a consumer that its acknowledgement is on disk, so mostly nobody waits for that, while publishers do wait for
+//! the disk: settlements stay back for [`GATHER`], to take one sync where they would take many. Whoever waits is served at once.
+
+use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
+
+use annals_journal::{Group, Permit, Purpose, Ticket};
+use annals_queues::routing::QueueId;
+
+use super::QueueEntry;
+use super::entry::QueueState;
+use super::logs::lane_log;
+use super::publish::push_state;
+use crate::Inner;
+use crate::storage::Unavailable;
+
+/// Queues whose settlements share a group.
+const QUEUES_MAX: usize = 256;
+/// What a queue may add between being measured and being written.
+const SLACK: usize = 4 << 10;
+/// How long settlements may wait for others. What a crash within it undoes is delivered again, as any message whose
+/// acknowledgement did not arrive.
+const GATHER: Duration = Duration::from_millis(2);
+/// How long a full disk is left alone.
+const FULL_PAUSE: Duration = Duration::from_millis(100);
+
+/// Works until it is dropped or the journal stops.
+pub(super) async fn run(inner: &Inner) {
+    let work = &inner.queues().work;
+    loop {
+        work.flush.any().await;
+        tokio::select! {
+            () = tokio::time::sleep(GATHER) => {}
+            () = work.flush_awaited.notified() => {}
+        }
+        let waiting = work.flush.take(QUEUES_MAX);
+        match inner.flush(&waiting, false).await {
+            Ok(()) => {}
+            Err(Unavailable::DiskFull) => {
+                waiting.iter().for_each(|queue| work.flush.put(*queue));
+                tokio::time::sleep(FULL_PAUSE).await;
+            }
+            Err(Unavailable::Stopped(reason)) => {
+                tracing::warn!(reason, "settlements are not written any more");
+                return inner.queues().stop();
+            }
+        }
+    }
+}
+
+/// Writes what is left at the end. All queues are asked: [`run`] may have ended with some that it had taken and not written.
+pub(crate) async fn finish(inner: &Inner) {
+    let entries = inner.queues().all_entries();
+    let changed = entries.iter().filter(|entry| entry.lock().queue.has_changes());
+    let changed: Vec<QueueId> = changed.map(|entry| entry.id()).collect();
+    for queues in changed.chunks(QUEUES_MAX) {
+        if let Err(error) = inner.flush(queues, false).await {
+            tracing::warn!(%error, "the last settlements are not written: their messages will be delivered again");
+            return;
+        }
+    }
+}
+
+impl Inner {
+    /// Writes what these queues settled. Durable on return. With `eager` their logs are trimmed also where it frees little.
+    pub(super) async fn flush(&self, ids: &[QueueId], eager: bool) -> Result<(), Unavailable> {
+        let entries = self.queues().entries_of(ids);
+        let bound = |entry: &Arc<QueueEntry>| len_max(&entry.lock()) + SLACK;
+        let bytes: usize = 128 + entries.iter().map(bound).sum::<usize>();
+        let permit = self.journal.admit(bytes, Purpose::State).await?;
+        if let Some(ticket) = self.submit_changes(&entries, permit, bytes, eager) {
+            ticket.await?;
+        }
+        Ok(())
+    }
+
+    fn submit_changes(
+        &self,
+        entries: &[Arc<QueueEntry>],
+        permit: Permit,
+        bytes: usize,
+        eager: bool,
+    ) -> Option<Ticket> {
+        let mut left = bytes - 128;
+        let mut group = Group::new();
+        let mut locked: Vec<MutexGuard<'_, QueueState>> = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let mut state = entry.lock();
+            let needed = len_max(&state);
+            if needed > left && !state.gone {
+                // It grew meanwhile: it has its turn in the next group.
+                self.queues().work.flush.put(entry.id());
+                continue;
+            }
+            left = left.saturating_sub(needed);
+            put_changes(entry.id(), &mut state, &mut group, eager);
+            locked.push(state);
+        }
+        (!group.is_empty()).then(|| self.journal.submit(permit, group))
+    }
+}
+
+/// The most that a queue writes now: an entry, and a trim for each lane and for its state log.
+fn len_max(state: &QueueState) -> usize {
+    const ENTRY: usize = 48;
+    state.queue.entry_len_max() + ENTRY * (state.queue.lanes().count() + 2)
+}
+
+fn put_changes(queue: QueueId, state: &mut QueueState, group: &mut Group, eager: bool) {
+    if state.gone {
+        return;
+    }
+    for (lane, start) in state.queue.take_trims(eager) {
+        group.trim(lane_log(queue, lane), start);
+    }
+    if let Some(entry) = state.queue.take_entry() {
+        push_state(group, queue, &entry);
+    }
+}

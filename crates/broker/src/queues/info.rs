@@ -1,0 +1,193 @@
+//! What is there, for operators and for those who only look.
+
+use std::sync::Arc;
+
+use annals_clock::TimestampMs;
+use annals_queues::Text;
+use annals_queues::queue::{LANE_DELAYED, Oldest, Place};
+use annals_queues::routing::{Binding, ExchangeDefinition, Vhost};
+
+use super::QueueEntry;
+use super::batch::stored;
+use super::bodies::resolve;
+use super::entry::QueueState;
+use super::load::{read, read_place};
+use super::logs::lane_log;
+use crate::api::Caller;
+use crate::api::queues::admin::{ConsumerInfo, Peek, Peeked, QueueInfo};
+use crate::api::queues::{QueueError, QueueRef};
+use crate::{Broker, Inner};
+
+/// Reads when the oldest messages of queues came in, for those who want to know, until it is dropped.
+pub(super) async fn run(inner: &Inner) {
+    loop {
+        for queue in inner.queues().work.look.next(64).await {
+            let Some(entry) = inner.queues().entry(queue) else { continue };
+            let Oldest::Cold(place) = entry.lock().queue.oldest() else { continue };
+            if let Some(message) = read_place(inner, &entry, place).await {
+                entry.lock().oldest = Some((place, message.published_ms));
+            }
+        }
+    }
+}
+
+/// Bytes that are read at once for a look.
+const READ_BYTES: usize = 1 << 20;
+
+impl Broker {
+    /// One queue, as it is now.
+    ///
+    /// # Errors
+    /// See [`QueueError`].
+    pub fn queue_info(&self, _caller: &Caller, queue: &QueueRef) -> Result<QueueInfo, QueueError> {
+        Ok(self.inner.info_of(&*self.inner.queue(queue)?))
+    }
+
+    /// All queues, of one virtual host or of all, by name.
+    pub fn queues(&self, _caller: &Caller, vhost: Option<&Text>) -> Vec<QueueInfo> {
+        let entries = self.inner.queues().all_entries();
+        let wanted = |entry: &Arc<QueueEntry>| vhost.is_none_or(|vhost| entry.definition().vhost == *vhost);
+        let mut infos: Vec<QueueInfo> =
+            entries.iter().filter(|entry| wanted(entry)).map(|entry| self.inner.info_of(entry)).collect();
+        let name = |info: &QueueInfo| (info.definition.vhost.clone(), info.definition.name.clone());
+        infos.sort_unstable_by_key(name);
+        infos
+    }
+
+    /// The exchanges of a virtual host, by name.
+    pub fn exchanges(&self, _caller: &Caller, vhost: &Text) -> Vec<(Text, ExchangeDefinition)> {
+        self.inner.queues().with_topology(|topology| {
+            let exchanges = topology.vhost(vhost).into_iter().flat_map(Vhost::exchanges);
+            exchanges.map(|(name, exchange)| (name.clone(), exchange.definition().clone())).collect()
+        })
+    }
+
+    /// The bindings of a virtual host, in no order. Those of the default exchange are not among them.
+    pub fn bindings(&self, _caller: &Caller, vhost: &Text) -> Vec<Binding> {
+        self.inner.queues().with_topology(|topology| {
+            let bindings = topology.vhost(vhost).into_iter().flat_map(Vhost::bindings);
+            bindings.map(|binding| Binding::clone(binding)).collect()
+        })
+    }
+
+    /// Settles everything that is ready in a queue. Returns how many messages that were. Durable on return.
+    ///
+    /// # Errors
+    /// See [`QueueError`].
+    pub async fn purge_queue(&self, _caller: &Caller, queue: &QueueRef) -> Result<u64, QueueError> {
+        let entry = self.inner.plain_queue(queue)?;
+        self.inner.change_durably(&entry, |state| state.queue.purge()).await
+    }
+
+    /// Looks at the messages of a queue, whoever holds them, without taking any. The order is that of the queue, the highest
+    /// priority first. One that is in memory only has the number of the one behind it that is not.
+    ///
+    /// # Errors
+    /// See [`QueueError`].
+    pub async fn peek(&self, _caller: &Caller, request: Peek) -> Result<Vec<Peeked>, QueueError> {
+        let entry = self.inner.queue(&request.queue)?;
+        if let Some(topic) = entry.topic() {
+            return Ok(self.inner.peek_stream(topic, &request).await);
+        }
+        let lanes: Vec<u16> = entry.lock().queue.lanes().filter(|lane| *lane < LANE_DELAYED).collect();
+        let mut found = Vec::new();
+        for lane in lanes.into_iter().rev() {
+            let mut of_lane = Vec::new();
+            self.inner.peek_lane(&entry, lane, &request, &mut of_lane).await;
+            let memory = entry.lock().queue.in_memory(lane).into_iter();
+            of_lane.extend(
+                memory.filter(|(place, ..)| place.offset >= request.from).map(|(place, message, leased)| {
+                    (place, Peeked { sequence: place.offset, message, leased })
+                }),
+            );
+            of_lane.sort_by_key(|(place, _)| *place);
+            found.extend(of_lane.into_iter().map(|(_, peeked)| peeked));
+        }
+        found.truncate(request.max);
+        Ok(found)
+    }
+}
+
+impl Inner {
+    fn info_of(&self, entry: &QueueEntry) -> QueueInfo {
+        let mut state = entry.lock();
+        let oldest_ms = match state.queue.oldest() {
+            Oldest::Nothing => None,
+            Oldest::At(at_ms) => Some(at_ms),
+            Oldest::Cold(place) => match state.oldest.filter(|(known, _)| *known == place) {
+                Some((_, at_ms)) => Some(at_ms),
+                None => {
+                    self.queues().work.look.put(entry.id());
+                    None
+                }
+            },
+        };
+        let info = info(entry, &state, oldest_ms);
+        drop(state);
+        match entry.topic().map(|topic| self.stream_size(topic)) {
+            Some((ready, ready_bytes)) => QueueInfo { ready, ready_bytes, ..info },
+            None => info,
+        }
+    }
+
+    async fn peek_lane(
+        &self,
+        entry: &QueueEntry,
+        lane: u16,
+        request: &Peek,
+        found: &mut Vec<(Place, Peeked)>,
+    ) {
+        let log = lane_log(entry.id(), lane);
+        let Some(facts) = self.journal.log(log) else { return };
+        let mut next = request.from.max(facts.offsets.start);
+        while found.len() < request.max && next < facts.offsets.end {
+            let Ok((bytes, after)) = read(self, log, next..facts.offsets.end, READ_BYTES).await else {
+                return;
+            };
+            if after <= next {
+                return;
+            }
+            let messages = resolve(self, stored(bytes)).await;
+            let state = entry.lock();
+            for (sequence, message) in messages {
+                let place = Place::journaled(lane, sequence);
+                if sequence >= next && found.len() < request.max && state.queue.is_live(place) {
+                    found.push((place, Peeked { sequence, message, leased: !state.queue.is_ready(place) }));
+                }
+            }
+            next = after;
+        }
+    }
+}
+
+fn info(entry: &QueueEntry, state: &QueueState, oldest_ms: Option<TimestampMs>) -> QueueInfo {
+    let consumer = |(id, mailbox): (&_, &Arc<super::consume::Mailbox>)| {
+        let (options, leased, active) = state.queue.consumer(*id)?;
+        Some(ConsumerInfo {
+            tag: mailbox.tag.clone(),
+            owner: mailbox.owner,
+            session: mailbox.session,
+            arguments: mailbox.arguments.clone(),
+            no_ack: options.no_ack,
+            exclusive: options.exclusive,
+            active,
+            prefetch: options.prefetch,
+            priority: options.priority,
+            unacknowledged: leased.into(),
+        })
+    };
+    QueueInfo {
+        definition: Arc::clone(entry.definition()),
+        owner: entry.owner(),
+        ready: state.queue.ready(),
+        unacknowledged: state.queue.leased(),
+        delayed: state.queue.delayed(),
+        deferred: state.queue.deferred(),
+        ready_bytes: state.queue.bytes(),
+        unacknowledged_bytes: state.queue.leased_bytes(),
+        oldest_ms,
+        consumers: state.consumers.iter().filter_map(consumer).collect(),
+        counters: state.queue.counters(),
+        processing_time: state.queue.processing_time(),
+    }
+}
