@@ -1,0 +1,161 @@
+//! Publishing: what is checked before a message goes to its exchange, and what its publisher is told.
+
+use super::confirms::{Confirm, End};
+use super::effect::{Effect, Publish, returned};
+use super::{Around, Channel, REPLY_TO};
+use crate::methods::{Method, basic};
+use crate::reply::{Exception, not_implemented, precondition_failed, syntax_error};
+use crate::rights::Right;
+use crate::wire::outbound::{Content, PutProperties};
+use crate::wire::properties::Properties;
+
+/// The longest time to live, in milliseconds.
+const EXPIRATION_MS_MAX: u64 = u32::MAX as u64;
+
+/// What became of a publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It is as safe as its queues promise.
+    Safe,
+    /// A queue would not have it, or it could not be written.
+    Failed,
+}
+
+impl<L: Clone> Channel<L> {
+    pub(super) fn publish(
+        &mut self,
+        publish: basic::Publish,
+        content: Content,
+        around: Around<'_>,
+    ) -> Result<(), Exception> {
+        if publish.immediate {
+            return Err(not_implemented("immediate=true"));
+        }
+        around.rights.check_exchange(Right::Write, &publish.exchange)?;
+        let malformed = |error: crate::wire::Malformed| syntax_error(error.to_string());
+        let properties = Properties::read(&content.properties).map_err(malformed)?;
+        check_expiration(&properties)?;
+        check_user(&properties, &around.rights.user)?;
+        let reply_to = match (properties.reply_to, &self.reply_consumer) {
+            (Some(name), Some(consumer)) if name == REPLY_TO.as_bytes() => Some(consumer.address.clone()),
+            (Some(name), None) if name == REPLY_TO.as_bytes() => {
+                return Err(precondition_failed("fast reply consumer does not exist"));
+            }
+            _ => None,
+        };
+        let number = self.confirms.as_mut().map(super::confirms::Confirms::begin);
+        let basic::Publish { exchange, routing_key, mandatory, .. } = publish;
+        let publish = Publish { number, mandatory, exchange, routing_key, content, reply_to };
+        match &mut self.transaction {
+            Some(uncommitted) => uncommitted.transaction.publishes.push(publish),
+            None => self.effects.push_back(Effect::Publish(publish)),
+        }
+        Ok(())
+    }
+
+    /// No queue gets a message whose publisher wanted to know: it goes back.
+    pub(crate) fn unroutable(&mut self, publish: &Publish) {
+        let (method, content) = returned(publish, publish.properties());
+        self.effects.push_back(Effect::SendMessage(method, content));
+    }
+
+    /// A publish has come to its end.
+    pub(crate) fn published(&mut self, number: u64, outcome: Outcome) {
+        let end = match outcome {
+            Outcome::Safe => End::Safe,
+            Outcome::Failed => End::Failed,
+        };
+        if let Some(confirms) = &mut self.confirms {
+            confirms.end(number, end);
+        }
+    }
+
+    /// Tells the publisher what it has not been told.
+    pub(crate) fn confirm(&mut self, mut tell: impl FnMut(Method)) {
+        let Some(confirms) = &mut self.confirms else { return };
+        while let Some(Confirm { end, number, multiple }) = confirms.next() {
+            tell(match end {
+                End::Safe => basic::Ack { delivery_tag: number, multiple }.into(),
+                End::Failed => basic::Nack { delivery_tag: number, multiple, requeue: false }.into(),
+            });
+        }
+    }
+
+    /// Publishes of which the publisher has not been told the end.
+    #[cfg(test)]
+    pub(crate) fn unconfirmed(&self) -> usize {
+        self.confirms.as_ref().map_or(0, super::confirms::Confirms::open)
+    }
+}
+
+impl Publish {
+    /// The properties as others are to see them.
+    pub(crate) fn properties(&self) -> bytes::Bytes {
+        let Some(reply_to) = &self.reply_to else { return self.content.properties.clone() };
+        // They were read once; what cannot be read stays as it is.
+        let Ok(properties) = Properties::read(&self.content.properties) else {
+            return self.content.properties.clone();
+        };
+        let mut out = bytes::BytesMut::new();
+        Properties { reply_to: Some(reply_to.as_bytes()), ..properties }.put(&mut out);
+        out.freeze()
+    }
+}
+
+/// Whoever says who they are must not lie.
+fn check_user(properties: &Properties<'_>, user: &str) -> Result<(), Exception> {
+    match properties.user_id {
+        Some(claimed) if claimed != user.as_bytes() => {
+            let claimed = String::from_utf8_lossy(claimed);
+            let text = format!("user_id property set to '{claimed}' but authenticated user was '{user}'");
+            Err(precondition_failed(text))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_expiration(properties: &Properties<'_>) -> Result<(), Exception> {
+    let Some(text) = properties.expiration else { return Ok(()) };
+    expiration_ms(text).map(drop).map_err(|reason| {
+        let text = String::from_utf8_lossy(text);
+        precondition_failed(format!("invalid expiration '{text}': {reason}"))
+    })
+}
+
+/// Reads a time to live: digits and nothing else. Errors are written as RabbitMQ writes them.
+pub(crate) fn expiration_ms(text: &[u8]) -> Result<u64, String> {
+    let text = String::from_utf8_lossy(text);
+    let unsigned = text.strip_prefix('-').or_else(|| text.strip_prefix('+')).unwrap_or(&text);
+    let digits = unsigned.bytes().take_while(u8::is_ascii_digit).count();
+    if digits == 0 {
+        return Err("no_integer".to_owned());
+    }
+    let rest = &unsigned[digits..];
+    if !rest.is_empty() {
+        return Err(format!("{{leftover_string,\"{rest}\"}}"));
+    }
+    let number = unsigned.parse::<u64>().unwrap_or(u64::MAX);
+    if text.starts_with('-') && number > 0 {
+        return Err(format!("{{value_negative,{text}}}"));
+    }
+    if number > EXPIRATION_MS_MAX {
+        return Err(format!("{{value_too_large,{unsigned}}}"));
+    }
+    Ok(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_to_live_is_digits() {
+        assert_eq!(expiration_ms(b"60000"), Ok(60_000));
+        assert_eq!(expiration_ms(b"0"), Ok(0));
+        assert_eq!(expiration_ms(b"abc"), Err("no_integer".to_owned()));
+        assert_eq!(expiration_ms(b""), Err("no_integer".to_owned()));
+        assert_eq!(expiration_ms(b"10s"), Err("{leftover_string,\"s\"}".to_owned()));
+        assert_eq!(expiration_ms(b"-1"), Err("{value_negative,-1}".to_owned()));
+        assert_eq!(expiration_ms(b"4294967296"), Err("{value_too_large,4294967296}".to_owned()));
+    }
+}
