@@ -2,8 +2,9 @@
 
 mod health;
 mod index;
-mod metrics;
+pub(crate) mod metrics;
 pub(crate) mod openapi;
+mod stores;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +15,17 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY,
 use axum::http::{HeaderName, HeaderValue, StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use utoipa::OpenApi as _;
 
-use crate::{Metrics, Options, Problem, Status, host};
+use crate::app::App;
+use crate::family::Family;
+use crate::{Metrics, Options, Problem, host, management};
+
+/// How long a request may ask to wait for something to come.
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// The routes that may be asked to wait.
+const WAITING: [&str; 2] = ["/stores/{store}/head", "/stores/{store}/subscriptions/{name}/fetch"];
 
 /// What the gate before all routes needs.
 struct Gate {
@@ -26,24 +35,31 @@ struct Gate {
     metrics: Metrics,
 }
 
+/// All families of routes, each with its description.
+fn families() -> Family {
+    Family::new(openapi::Api::openapi())
+        .get("/", index::get)
+        .get("/health/live", health::live)
+        .get("/health/ready", health::ready)
+        .get("/metrics", metrics::get)
+        .get("/openapi.json", openapi::get)
+        .and(stores::family())
+}
+
 /// Puts all routes together.
-pub(crate) fn router(options: &Options, status: Arc<dyn Status>, metrics: Metrics) -> Router {
+pub(crate) fn router(options: &Options, app: App, metrics: Metrics) -> Router {
     let gate = Gate {
         allowed_hosts: options.allowed_hosts.clone(),
         body_bytes_max: options.body_bytes_max,
         request_timeout: options.request_timeout,
         metrics,
     };
-    let scrapes = metrics::Scrapes::new(Arc::clone(&status));
-    Router::new()
-        .route("/", get(index::get))
-        .route("/health/live", get(health::live))
-        .route("/health/ready", get(health::ready))
-        .route("/metrics", get(metrics::get).with_state(scrapes))
-        .route("/openapi.json", get(openapi::get))
+    families()
+        .into_router()
+        .nest("/api", management::router())
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
-        .with_state(status)
+        .with_state(app)
         .layer(DefaultBodyLimit::max(options.body_bytes_max))
         .layer(from_fn_with_state(Arc::new(gate), pass))
 }
@@ -54,7 +70,10 @@ async fn unknown_path(uri: Uri) -> Problem {
 }
 
 async fn wrong_method() -> Problem {
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path answers GET and HEAD")
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "this path does not answer that method: the header Allow names those that it does",
+    )
 }
 
 /// The gate: checks the request, limits its time, counts it, and adds to the answer what every answer has.
@@ -75,18 +94,20 @@ fn check(gate: &Gate, request: &Request) -> Result<(), Problem> {
         request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let max = gate.body_bytes_max;
     if length.is_some_and(|length| length > max as u64) {
-        let detail = format!("the request's body may have {max} bytes");
-        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+        return Err(crate::body::too_large(max));
     }
     Ok(())
 }
 
 async fn answer(gate: &Gate, request: Request, next: Next) -> Response {
-    match tokio::time::timeout(gate.request_timeout, next.run(request)).await {
+    let waits =
+        request.extensions().get::<MatchedPath>().is_some_and(|path| WAITING.contains(&path.as_str()));
+    let limit = gate.request_timeout + if waits { WAIT_MAX } else { Duration::ZERO };
+    match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
-            let detail = format!("there was no answer within {} s", gate.request_timeout.as_secs_f32());
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response()
+            let detail = format!("there was no answer within {} s", limit.as_secs_f32());
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(1).into_response()
         }
     }
 }
@@ -106,10 +127,33 @@ fn harden(response: &mut Response) {
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
+    use axum::routing::get;
     use hyper::service::Service;
     use hyper_util::service::TowerToHyperService;
 
     use super::*;
+
+    #[test]
+    fn every_route_is_described_and_nothing_else_is() {
+        let families = families();
+        let mut served: Vec<(String, String)> = families
+            .listed()
+            .iter()
+            .map(|(method, path)| ((*method).to_owned(), (*path).to_owned()))
+            .collect();
+        let document = serde_json::to_value(families.into_document()).unwrap();
+        let mut described = Vec::new();
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            for (method, operation) in methods.as_object().unwrap() {
+                described.push((method.clone(), path.clone()));
+                let text = operation["summary"].as_str().unwrap_or_default();
+                assert!(!text.is_empty(), "{method} {path} says nothing about itself");
+            }
+        }
+        served.sort();
+        described.sort();
+        assert_eq!(served, described);
+    }
 
     #[tokio::test]
     async fn a_request_without_an_answer_in_time_is_unavailable() {

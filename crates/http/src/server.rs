@@ -10,15 +10,20 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use annals_clock::Clock;
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::{interval, sleep, timeout};
 
+use crate::app::{App, Peer};
 use crate::stall::StallGuard;
 use crate::{Metrics, Options, Status, routes};
 
@@ -27,6 +32,9 @@ const HEADERS_MAX: usize = 64;
 
 /// How long to wait when the system has no more room for connections, for some to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often consumers are looked for that do not come back.
+const SWEEP: Duration = Duration::from_secs(5);
 
 /// Why the HTTP front-end cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -39,14 +47,15 @@ pub struct BindError {
 }
 
 /// The HTTP front-end, listening.
-#[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
     local_addr: SocketAddr,
     options: Options,
     metrics: Metrics,
+    app: App,
     router: Router,
     places: Arc<Semaphore>,
+    stop: watch::Sender<bool>,
 }
 
 impl Server {
@@ -58,14 +67,17 @@ impl Server {
         options: Options,
         status: Arc<dyn Status>,
         metrics: Metrics,
+        clock: Clock,
     ) -> Result<Self, BindError> {
         let address = options.address;
         let failed = |source| BindError { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;
-        let router = routes::router(&options, status, metrics.clone());
+        let (stop, stopping) = watch::channel(false);
+        let app = App::new(options.clone(), status, clock, stopping);
+        let router = routes::router(&options, app.clone(), metrics.clone());
         let places = Arc::new(Semaphore::new(options.connections_max));
-        Ok(Self { listener, local_addr, options, metrics, router, places })
+        Ok(Self { listener, local_addr, options, metrics, app, router, places, stop })
     }
 
     /// Where it listens, with the port that was taken.
@@ -78,25 +90,26 @@ impl Server {
     /// Dropping the future closes the listener and all connections at once.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let mut connections = JoinSet::new();
-        let (stop, stopping) = watch::channel(false);
         let mut shutdown = pin!(shutdown);
+        let mut ticks = interval(SWEEP);
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
+                _ = ticks.tick() => self.app.sessions().sweep(),
                 Some(ended) = connections.join_next() => report(ended),
-                (stream, place) = self.accept() => {
-                    connections.spawn(self.serve(stream, place, stopping.clone()));
+                (stream, peer, place) = self.accept() => {
+                    connections.spawn(self.serve(stream, peer, place));
                 }
             }
         }
-        let Self { listener, options, .. } = self;
+        let Self { listener, options, stop, .. } = self;
         drop(listener);
         stop.send_replace(true);
         drain(connections, options.drain_timeout).await;
     }
 
     /// Waits for a place and then for a connection. Cancel safe: what is not returned is not taken.
-    async fn accept(&self) -> (TcpStream, OwnedSemaphorePermit) {
+    async fn accept(&self) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
         loop {
             let Ok(place) = self.places.clone().acquire_owned().await else {
                 // Nobody closes the semaphore.
@@ -104,7 +117,7 @@ impl Server {
                 continue;
             };
             match self.listener.accept().await {
-                Ok((stream, _)) => return (stream, place),
+                Ok((stream, peer)) => return (stream, peer, place),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept an HTTP connection");
                     sleep(ACCEPT_PAUSE).await;
@@ -117,12 +130,17 @@ impl Server {
     fn serve(
         &self,
         stream: TcpStream,
+        peer: SocketAddr,
         place: OwnedSemaphorePermit,
-        mut stopping: watch::Receiver<bool>,
     ) -> impl Future<Output = ()> + Send + 'static {
         let counted = self.metrics.connection();
         let builder = connection_builder(&self.options);
-        let service = TowerToHyperService::new(self.router.clone());
+        let router = TowerToHyperService::new(self.router.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(Peer(peer));
+            router.call(request)
+        });
+        let mut stopping = self.stop.subscribe();
         let write_stall_timeout = self.options.write_stall_timeout;
         async move {
             let _held = (place, counted);
@@ -141,6 +159,12 @@ impl Server {
                 tracing::debug!(%error, "an HTTP connection ended early");
             }
         }
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("local_addr", &self.local_addr).finish_non_exhaustive()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use annals_broker::Broker;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -17,6 +18,9 @@ pub trait Status: Send + Sync + 'static {
     /// # Errors
     /// What the encoder answers. It becomes a status of 500.
     fn encode_metrics(&self, into: &mut String) -> fmt::Result;
+
+    /// The broker, once it is open. Until then, what needs it answers 503.
+    fn broker(&self) -> Option<&Broker>;
 }
 
 /// Whether clients can be served.

@@ -10,7 +10,8 @@ use utoipa::ToSchema;
 use crate::accept::prefers;
 
 /// What `/` lists.
-const LINKS: [Link; 4] = [
+const LINKS: [Link; 5] = [
+    Link { path: "/stores", description: "the event stores" },
     Link { path: "/health/live", description: "whether the process is alive" },
     Link { path: "/health/ready", description: "whether clients can be served, and if not, why" },
     Link { path: "/metrics", description: "metrics for Prometheus" },
@@ -25,7 +26,7 @@ pub(crate) struct Index {
     /// Its version.
     version: &'static str,
     /// The paths that it serves.
-    links: [Link; 4],
+    links: [Link; 5],
 }
 
 /// One path that is served.

@@ -8,7 +8,7 @@ use crate::Problem;
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Annals", description = "Health, metrics and description of an Annals server.", license(
+    info(title = "Annals", description = "The HTTP API of an Annals server.", license(
         name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"
     )),
     paths(index::get, health::live, health::ready, metrics::get, get),
@@ -19,10 +19,10 @@ use crate::Problem;
         (name = "about", description = "What is here"),
     )
 )]
-struct Api;
+pub(crate) struct Api;
 
 pub(crate) fn document() -> utoipa::openapi::OpenApi {
-    Api::openapi()
+    super::families().into_document()
 }
 
 /// This description.

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use annals_broker::Broker;
+use annals_clock::Clock;
 use annals_http::{Metrics, Options, Readiness, Server, Status};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -39,6 +41,10 @@ impl Status for Fake {
         into.write_fmt(format_args!("padding{{x=\"{}\"}} 1\n", "x".repeat(self.padding_bytes)))?;
         encode(into, &self.registry)
     }
+
+    fn broker(&self) -> Option<&Broker> {
+        None
+    }
 }
 
 pub(crate) struct Fixture {
@@ -67,7 +73,7 @@ impl Fixture {
         registry.register("appended_records", "Records appended", counter);
         let readiness = Mutex::new(Readiness::ready());
         let status = Arc::new(Fake { readiness, registry, padding_bytes, stuck: AtomicBool::new(false) });
-        let server = Server::bind(options, status.clone(), metrics).await.unwrap();
+        let server = Server::bind(options, status.clone(), metrics, Clock::system()).await.unwrap();
         let address = server.local_addr();
         let (stop, stopped) = oneshot::channel::<()>();
         let mut tasks = JoinSet::new();

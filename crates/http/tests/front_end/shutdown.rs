@@ -53,6 +53,9 @@ async fn a_connection_that_hangs_is_cut_when_time_is_up() {
 async fn an_address_in_use_is_named() {
     let server = Fixture::start(options()).await;
     let taken = Options { address: server.address, ..options() };
-    let refused = Server::bind(taken, server.status.clone(), Metrics::default()).await.unwrap_err();
+    let refused =
+        Server::bind(taken, server.status.clone(), Metrics::default(), annals_clock::Clock::system())
+            .await
+            .unwrap_err();
     assert!(refused.to_string().contains(&server.address.to_string()), "{refused}");
 }

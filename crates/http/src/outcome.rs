@@ -1,0 +1,220 @@
+//! What the broker's errors are in HTTP: one exhaustive `match` for each, so that a new error cannot be forgotten.
+
+use std::sync::Arc;
+
+use annals_broker::api::stores::{
+    AppendEventsError, ChangeStreamError, CreateStoreError, DeleteStoreError, Expected, InvalidAppend,
+    MetadataError, ReadEventsError, ShredError, StreamName, StreamState,
+};
+use annals_broker::api::subscriptions::SubscriptionError;
+use serde_json::Value;
+
+use crate::Problem;
+use crate::problem::Kind;
+
+/// When to try again after a failure that passes by itself.
+const SOON_S: u32 = 1;
+/// When to try again where somebody may have to act first.
+const LATER_S: u32 = 5;
+
+/// An expectation as JSON: a word or a revision.
+pub(crate) fn expected_json(expected: Expected) -> Value {
+    match expected {
+        Expected::Any => "any".into(),
+        Expected::NoStream => "no_stream".into(),
+        Expected::Exists => "exists".into(),
+        Expected::Exact(revision) => revision.0.into(),
+    }
+}
+
+/// What a stream is like, in a word.
+pub(crate) fn state_word(state: StreamState) -> &'static str {
+    match state {
+        StreamState::Missing => "missing",
+        StreamState::At(_) => "exists",
+        StreamState::Deleted(_) => "deleted",
+        StreamState::Tombstoned => "tombstoned",
+    }
+}
+
+pub(crate) fn last_revision(state: StreamState) -> Value {
+    state.last().map_or(Value::Null, |revision| revision.0.into())
+}
+
+pub(crate) fn unknown_store(name: &str) -> Problem {
+    let detail =
+        format!("store {name} does not exist: create it with POST /stores, or with `annals store create`");
+    Problem::of(Kind::UnknownStore, detail).with("store", name)
+}
+
+fn not_authorized(detail: String) -> Problem {
+    Problem::of(Kind::NotAuthorized, detail)
+}
+
+fn unavailable(detail: impl Into<String>) -> Problem {
+    Problem::of(Kind::Unavailable, detail).retry_after(LATER_S)
+}
+
+fn storage(detail: String) -> Problem {
+    Problem::of(Kind::Storage, detail).retry_after(LATER_S)
+}
+
+/// The stream is not there.
+pub(crate) fn no_stream(stream: &StreamName, state: StreamState) -> Problem {
+    let kind = match state {
+        StreamState::Tombstoned => Kind::StreamTombstoned,
+        StreamState::Missing | StreamState::Deleted(_) | StreamState::At(_) => Kind::UnknownStream,
+    };
+    Problem::of(kind, format!("stream {stream}: {state}"))
+        .with("stream", stream.as_str())
+        .with("state", state_word(state))
+        .with("last_revision", last_revision(state))
+}
+
+impl From<AppendEventsError> for Problem {
+    fn from(error: AppendEventsError) -> Self {
+        use AppendEventsError as E;
+        let detail = error.to_string();
+        match error {
+            E::UnknownStore(name) => unknown_store(&name),
+            E::Invalid(error) => invalid_append(&error),
+            E::Conflict { stream, actual: actual @ StreamState::Tombstoned, .. } => {
+                no_stream(&stream, actual)
+            }
+            E::Conflict { stream, expected, actual } => Self::of(Kind::WrongExpectedRevision, detail)
+                .with("stream", stream.as_str())
+                .with("expected", expected_json(expected))
+                .with("actual", last_revision(actual))
+                .with("actual_state", state_word(actual)),
+            E::ConditionFailed { index, position } => {
+                Self::of(Kind::ConditionFailed, detail).with("condition", index).with("position", position.0)
+            }
+            E::IdTaken { stream, index, revision } => Self::of(Kind::IdTaken, detail)
+                .with("stream", stream.as_str())
+                .with("index", index)
+                .with("revision", revision.0),
+            E::NotAuthorized(_) => not_authorized(detail),
+            E::Index(_) => Self::of(Kind::IndexUnavailable, detail).retry_after(SOON_S),
+            E::DiskFull => {
+                let detail = "the disk is full: appending resumes by itself when there is space again";
+                Self::of(Kind::DiskFull, detail).retry_after(LATER_S)
+            }
+            E::Unavailable(_) => unavailable(detail),
+        }
+    }
+}
+
+/// The request can never go through.
+fn invalid_append(error: &InvalidAppend) -> Problem {
+    let detail = error.to_string();
+    match error {
+        InvalidAppend::TooLarge { max, .. } => Problem::of(Kind::TooLarge, detail).with("limit", *max),
+        InvalidAppend::Empty | InvalidAppend::TooMany { .. } => Problem::invalid("", detail),
+        InvalidAppend::Twice(_) => Problem::invalid("writes", detail),
+        InvalidAppend::IdTwice { .. } => Problem::invalid("id", detail),
+        InvalidAppend::Type { .. } => Problem::invalid("type", detail),
+        InvalidAppend::Tag { .. } => Problem::invalid("tags", detail),
+        InvalidAppend::Condition { index, .. } => Problem::invalid(&format!("conditions[{index}]"), detail),
+    }
+}
+
+impl From<ReadEventsError> for Problem {
+    fn from(error: ReadEventsError) -> Self {
+        use ReadEventsError as E;
+        let detail = error.to_string();
+        match error {
+            E::UnknownStore(name) => unknown_store(&name),
+            E::NoStream { stream, state } => no_stream(&stream, state),
+            E::Invalid(reason) => Self::invalid("", reason),
+            E::NotAuthorized(_) => not_authorized(detail),
+            E::Corrupt(_) => Self::of(Kind::Corrupt, detail),
+            E::Storage(_) => storage(detail),
+        }
+    }
+}
+
+impl From<ChangeStreamError> for Problem {
+    fn from(error: ChangeStreamError) -> Self {
+        match error {
+            ChangeStreamError::Metadata(error) => metadata(&error),
+            ChangeStreamError::NoStream { stream, state } => no_stream(&stream, state),
+            ChangeStreamError::Append(error) => error.into(),
+        }
+    }
+}
+
+/// The metadata's members have other names here than in the store.
+fn metadata(error: &MetadataError) -> Problem {
+    let detail = error.to_string();
+    match error {
+        MetadataError::NotAnObject(_) => Problem::invalid("", detail),
+        MetadataError::Number { member, min } => {
+            let field = match *member {
+                "$maxAge" => "max_age_seconds",
+                "$maxCount" => "max_count",
+                _ => "truncate_before",
+            };
+            Problem::invalid(field, format!("{field} must be a whole number of at least {min}"))
+        }
+        MetadataError::Reserved(_) => Problem::invalid("custom", detail),
+        MetadataError::TooLarge { .. } => Problem::of(Kind::TooLarge, detail),
+    }
+}
+
+impl From<CreateStoreError> for Problem {
+    fn from(error: CreateStoreError) -> Self {
+        let detail = error.to_string();
+        match error {
+            CreateStoreError::AlreadyExists(name) => {
+                Self::of(Kind::AlreadyExists, detail).with("name", &*name)
+            }
+            CreateStoreError::InvalidName { .. } => Self::invalid("name", detail),
+            CreateStoreError::NotAuthorized(_) => not_authorized(detail),
+            CreateStoreError::Unavailable { .. } => unavailable(detail),
+        }
+    }
+}
+
+impl From<DeleteStoreError> for Problem {
+    fn from(error: DeleteStoreError) -> Self {
+        let detail = error.to_string();
+        match error {
+            DeleteStoreError::UnknownStore(name) => unknown_store(&name),
+            DeleteStoreError::NotAuthorized(_) => not_authorized(detail),
+            DeleteStoreError::Unavailable(_) => unavailable(detail),
+        }
+    }
+}
+
+impl From<ShredError> for Problem {
+    fn from(error: ShredError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ShredError::UnknownStore(name) => unknown_store(&name),
+            ShredError::NotAuthorized(_) => not_authorized(detail),
+            ShredError::Unavailable(_) => unavailable(detail),
+        }
+    }
+}
+
+pub(crate) fn unknown_subscription(store: &Arc<str>, name: &str) -> Problem {
+    Problem::of(Kind::UnknownSubscription, format!("store {store} has no subscription {name}"))
+        .with("store", &**store)
+        .with("subscription", name)
+}
+
+impl From<SubscriptionError> for Problem {
+    fn from(error: SubscriptionError) -> Self {
+        use SubscriptionError as E;
+        let detail = error.to_string();
+        match error {
+            E::UnknownStore(name) => unknown_store(&name),
+            E::UnknownSubscription { store, name } => unknown_subscription(&store, &name),
+            E::AlreadyExists { name, .. } => Self::of(Kind::AlreadyExists, detail).with("name", &*name),
+            E::Invalid(reason) => Self::invalid("", reason),
+            E::NotAuthorized(_) => not_authorized(detail),
+            E::Storage(_) => storage(detail),
+            E::Unavailable(_) => unavailable(detail),
+        }
+    }
+}
