@@ -12,7 +12,9 @@ fn annals(args: &[&str]) -> Output {
 #[expect(clippy::unwrap_used, reason = "a test helper")]
 fn annals_with_input(args: &[&str], input: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_annals"));
-    for name in ["ANNALS_BOOTSTRAP_SERVER", "ANNALS_COMMAND_CONFIG", "ANNALS_LOG"] {
+    for name in
+        ["ANNALS_BOOTSTRAP_SERVER", "ANNALS_COMMAND_CONFIG", "ANNALS_SERVER", "ANNALS_STORE", "ANNALS_LOG"]
+    {
         command.env_remove(name);
     }
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -47,6 +49,31 @@ fn every_command_has_help_with_an_example() {
         &["group", "describe"],
         &["group", "reset"],
         &["group", "delete"],
+        &["store", "create"],
+        &["store", "list"],
+        &["store", "describe"],
+        &["store", "delete"],
+        &["store", "export"],
+        &["store", "import"],
+        &["store", "scavenge"],
+        &["stream", "list"],
+        &["stream", "read"],
+        &["stream", "append"],
+        &["stream", "metadata"],
+        &["stream", "delete"],
+        &["projection", "list"],
+        &["projection", "rebuild"],
+        &["projection", "pause"],
+        &["projection", "resume"],
+        &["subscription", "create"],
+        &["subscription", "list"],
+        &["subscription", "describe"],
+        &["subscription", "alter"],
+        &["subscription", "read"],
+        &["subscription", "parked"],
+        &["subscription", "replay-parked"],
+        &["subscription", "discard-parked"],
+        &["subscription", "delete"],
         &["bench"],
         &["doctor"],
         &["dev"],
@@ -84,8 +111,30 @@ fn a_closed_port_is_reported_with_what_to_do() {
 }
 
 #[test]
+fn a_server_that_is_not_there_is_reported_with_what_to_do() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("http://127.0.0.1:{port}");
+    let commands = [
+        &["store", "list"][..],
+        &["stream", "list"],
+        &["stream", "read", "--all"],
+        &["projection", "list"],
+        &["subscription", "list"],
+    ];
+    for args in commands {
+        let output = annals(&[args, &["--server", &address]].concat());
+        assert_eq!(code(&output), Some(1), "{args:?}");
+        let text = stderr(&output);
+        let expected = format!("annals: the server at {address} cannot be reached: ");
+        assert!(text.starts_with(&expected) && text.contains("is `annals serve` running there?"), "{text}");
+        let output = annals(&[args, &["--server", "https://127.0.0.1"]].concat());
+        assert_eq!(code(&output), Some(2), "{args:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
 fn deleting_without_a_terminal_needs_yes() {
-    for kind in ["topic", "group"] {
+    for kind in ["topic", "group", "store", "stream", "subscription"] {
         let output = annals(&[kind, "delete", "precious"]);
         assert_eq!(code(&output), Some(2));
         assert!(stderr(&output).contains("--yes"), "{}", stderr(&output));

@@ -8,6 +8,8 @@ pub(crate) mod cluster;
 pub(crate) mod delivery;
 mod errors;
 pub(crate) mod groups;
+pub(crate) mod http;
+pub(crate) mod management;
 pub(crate) mod offsets;
 mod properties;
 pub(crate) mod quiet;

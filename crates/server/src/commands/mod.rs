@@ -1,14 +1,23 @@
 //! The commands, one file or folder each.
 
+mod arguments;
 mod bench;
+mod binding;
 mod completion;
 mod consume;
 mod delete;
 mod dev;
+mod dlq;
 mod doctor;
+mod exchange;
 mod group;
 mod produce;
+mod projection;
+mod queue;
 mod serve;
+mod store;
+mod stream;
+mod subscription;
 mod topic;
 mod verify;
 
@@ -17,7 +26,8 @@ use clap::{Parser, Subcommand};
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done, 1 failed, 2 called wrongly.
-Environment: ANNALS_BOOTSTRAP_SERVER, ANNALS_COMMAND_CONFIG, ANNALS_LOG (for example librdkafka=debug).";
+Environment: ANNALS_BOOTSTRAP_SERVER, ANNALS_COMMAND_CONFIG, ANNALS_SERVER, ANNALS_STORE,
+ANNALS_USER, ANNALS_VHOST, ANNALS_LOG (for example librdkafka=debug).";
 
 /// Annals: the event-driven stack in one binary
 #[derive(Debug, Parser)]
@@ -46,6 +56,22 @@ pub(crate) enum Command {
     Consume(consume::Args),
     /// List, describe, reset and delete consumer groups
     Group(group::Args),
+    /// List, declare, look into, empty, move and delete queues
+    Queue(queue::Args),
+    /// List, declare and delete exchanges; publish to them
+    Exchange(exchange::Args),
+    /// List, add and remove bindings of exchanges
+    Binding(binding::Args),
+    /// Find dead letters, look at them and send them back
+    Dlq(dlq::Args),
+    /// Create, list, export, import, scavenge and delete event stores
+    Store(store::Args),
+    /// List, read, append to and delete the streams of an event store
+    Stream(stream::Args),
+    /// Persistent subscriptions of an event store: create, read, replay what was put aside
+    Subscription(subscription::Args),
+    /// See how the projections of programs do; pause, resume and rebuild them
+    Projection(projection::Args),
     /// Measure the broker, and the disk beside it
     Bench(bench::Args),
     /// Look for what would make a server slow, unsafe or unable to start
@@ -73,6 +99,14 @@ pub(crate) fn run(command: Command) -> Result<()> {
         Command::Produce(args) => produce::run(&args),
         Command::Consume(args) => consume::run(&args),
         Command::Group(args) => group::run(&args),
+        Command::Queue(args) => queue::run(&args),
+        Command::Exchange(args) => exchange::run(&args),
+        Command::Binding(args) => binding::run(&args),
+        Command::Dlq(args) => dlq::run(&args),
+        Command::Store(args) => store::run(&args),
+        Command::Stream(args) => stream::run(&args),
+        Command::Subscription(args) => subscription::run(&args),
+        Command::Projection(args) => projection::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completion(args) => completion::run(&args),

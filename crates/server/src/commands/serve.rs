@@ -20,7 +20,7 @@ Examples:
 
 Settings come from the file, then from ANNALS_* variables (ANNALS_KAFKA_ADDR for kafka.addr), then from flags.
 Prints one line on standard output when clients can connect:
-  annals ready kafka=127.0.0.1:9092 http=127.0.0.1:7117
+  annals ready kafka=127.0.0.1:9092 http=127.0.0.1:7117 amqp=127.0.0.1:5672
 SIGTERM or Ctrl-C ends it in order; a second one at once. Nothing acknowledged is lost either way.";
 
 #[derive(clap::Args, Debug)]
@@ -33,6 +33,10 @@ pub(crate) struct Args {
     /// Where Kafka clients connect; port 0 takes a free one [default: 127.0.0.1:9092]
     #[arg(long, value_name = "HOST:PORT")]
     kafka_addr: Option<String>,
+
+    /// Where AMQP clients connect; port 0 takes a free one, an empty text turns it off [default: 127.0.0.1:5672]
+    #[arg(long, value_name = "HOST:PORT")]
+    amqp_addr: Option<String>,
 
     /// Where health and metrics are served; port 0 takes a free one [default: 127.0.0.1:7117]
     #[arg(long, value_name = "HOST:PORT")]
@@ -85,7 +89,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 fn announce(addresses: Addresses) -> Result<()> {
-    output::line(format!("annals ready kafka={} http={}", addresses.kafka, addresses.http))
+    let amqp = addresses.amqp.map(|amqp| format!(" amqp={amqp}")).unwrap_or_default();
+    output::line(format!("annals ready kafka={} http={}{amqp}", addresses.kafka, addresses.http))
 }
 
 impl Args {
@@ -100,6 +105,7 @@ impl Args {
         let flags = [
             ("data_dir", data_dir),
             ("kafka.addr", self.kafka_addr.clone()),
+            ("amqp.addr", self.amqp_addr.clone()),
             ("http.addr", self.http_addr.clone()),
             ("durability", self.durability.clone()),
             ("auto_create_topics", self.auto_create_topics.clone()),

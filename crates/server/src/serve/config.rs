@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use annals_broker::Options as BrokerOptions;
+use annals_broker::access::{Access, DEFAULT_USER, Permission, User};
 use annals_journal::Durability;
 use annals_topics::batch::RecordCheck;
 use annals_topics::config::Overrides;
@@ -32,11 +33,35 @@ pub(crate) struct Settings {
     pub(crate) direct_io: bool,
     pub(crate) kafka: annals_kafka::Options,
     pub(crate) http: annals_http::Options,
+    /// `None` if it is turned off.
+    pub(crate) amqp: Option<annals_amqp::Options>,
+    amqp_options: annals_amqp::Options,
+    amqp_access: AmqpAccess,
     pub(crate) allow_remote: bool,
     pub(crate) log_filter: String,
     pub(crate) log_format: LogFormat,
     pub(crate) otlp: Otlp,
     topic_defaults: BTreeMap<String, String>,
+}
+
+/// Who may use the AMQP port, as it was written.
+#[derive(Clone, Debug)]
+struct AmqpAccess {
+    is_on: bool,
+    users: String,
+    vhosts: String,
+    permissions: String,
+}
+
+impl Default for AmqpAccess {
+    fn default() -> Self {
+        Self {
+            is_on: true,
+            users: "guest:guest".to_owned(),
+            vhosts: "/".to_owned(),
+            permissions: String::new(),
+        }
+    }
 }
 
 /// How log lines look.
@@ -81,6 +106,9 @@ impl Default for Settings {
             direct_io: true,
             kafka,
             http: annals_http::Options::default(),
+            amqp: None,
+            amqp_options: annals_amqp::Options::default(),
+            amqp_access: AmqpAccess::default(),
             allow_remote: false,
             log_filter: "info".to_owned(),
             log_format: LogFormat::Text,
@@ -185,6 +213,79 @@ pub(crate) const KEYS: &[Key] = &[
         default: "10m",
         doc: "A connection that says nothing for this long is closed (connections.max.idle.ms).",
         set: |s, v| put(&mut s.kafka.idle_timeout, duration(v)),
+    },
+    Key {
+        name: "amqp.addr",
+        default: "127.0.0.1:5672",
+        doc: "Where AMQP 0-9-1 clients (RabbitMQ's) connect. Port 0 takes a free one; an empty text turns it off.",
+        set: |s, v| {
+            s.amqp_access.is_on = !v.is_empty();
+            if v.is_empty() { Ok(()) } else { put(&mut s.amqp_options.address, address(v)) }
+        },
+    },
+    Key {
+        name: "amqp.users",
+        default: "guest:guest",
+        doc: "Users as NAME:PASSWORD, separated by commas. The user guest may only connect from this machine.",
+        set: |s, v| {
+            s.amqp_access.users = v.to_owned();
+            Ok(())
+        },
+    },
+    Key {
+        name: "amqp.vhosts",
+        default: "/",
+        doc: "Virtual hosts, separated by commas. Made if they are not there.",
+        set: |s, v| {
+            s.amqp_access.vhosts = v.to_owned();
+            Ok(())
+        },
+    },
+    Key {
+        name: "amqp.permissions",
+        default: "",
+        doc: "What users may do, as USER VHOST CONFIGURE WRITE READ with regular expressions over names, separated by \
+              semicolons. A user who is not named here may do everything everywhere, and administer over HTTP.",
+        set: |s, v| {
+            s.amqp_access.permissions = v.to_owned();
+            Ok(())
+        },
+    },
+    Key {
+        name: "amqp.connections_max",
+        default: "10000",
+        doc: "AMQP connections at the same time. More are refused.",
+        set: |s, v| put(&mut s.amqp_options.connections_max, number(v)),
+    },
+    Key {
+        name: "amqp.channel_max",
+        default: "2047",
+        doc: "Channels of an AMQP connection (channel_max).",
+        set: |s, v| put(&mut s.amqp_options.limits.channel_max, number(v)),
+    },
+    Key {
+        name: "amqp.frame_max",
+        default: "128KiB",
+        doc: "The largest AMQP frame (frame_max).",
+        set: |s, v| put(&mut s.amqp_options.limits.frame_bytes_max, frame_max(v)),
+    },
+    Key {
+        name: "amqp.heartbeat",
+        default: "60s",
+        doc: "How often an AMQP client has to say something, unless it wants to more often. 0s turns it off.",
+        set: |s, v| put(&mut s.amqp_options.limits.heartbeat_s, seconds(v)),
+    },
+    Key {
+        name: "amqp.message_bytes_max",
+        default: "16MiB",
+        doc: "The largest AMQP message (max_message_size).",
+        set: |s, v| put(&mut s.amqp_options.message_bytes_max, size(v)),
+    },
+    Key {
+        name: "amqp.memory_max",
+        default: "128MiB",
+        doc: "Memory for AMQP messages that have begun to come in, over all connections. At the limit clients wait.",
+        set: |s, v| put(&mut s.amqp_options.memory_in_all, size(v)),
     },
     Key {
         name: "http.addr",
@@ -368,7 +469,11 @@ impl Settings {
         let defaults = self.topic_defaults.iter().map(|(name, value)| (name.as_str(), Some(value.as_str())));
         self.broker.topic_defaults =
             Overrides::from_pairs(defaults).map_err(|error| usage(format!("topic_defaults: {error}")))?;
-        for (name, address) in [("kafka.addr", self.kafka.address), ("http.addr", self.http.address)] {
+        self.broker.access = self.amqp_access.read().map_err(usage)?;
+        self.amqp = self.amqp_access.is_on.then(|| self.amqp_options.clone());
+        let amqp = self.amqp.as_ref().map(|amqp| ("amqp.addr", amqp.address));
+        let always = [("kafka.addr", self.kafka.address), ("http.addr", self.http.address)];
+        for (name, address) in always.into_iter().chain(amqp) {
             if !address.ip().is_loopback() && !self.allow_remote {
                 bail!(usage(format!(
                     "{name} = {address} can be reached from other machines, and nothing asks who connects; \
@@ -378,6 +483,46 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+impl AmqpAccess {
+    /// Who may do what.
+    fn read(&self) -> Result<Access, String> {
+        let vhosts: Vec<String> = listed(&self.vhosts, ',').map(str::to_owned).collect();
+        let mut users = BTreeMap::new();
+        for user in listed(&self.users, ',') {
+            let (name, password) =
+                user.split_once(':').ok_or_else(|| format!("amqp.users: \"{user}\": write NAME:PASSWORD"))?;
+            let is_default = name == DEFAULT_USER;
+            let user = User::new(password);
+            users.insert(name.to_owned(), if is_default { user.from_loopback_only() } else { user });
+        }
+        let mut named = Vec::new();
+        for line in listed(&self.permissions, ';') {
+            let (user, vhost, permission) =
+                permission(line).map_err(|error| format!("amqp.permissions: \"{line}\": {error}"))?;
+            let known = users.remove(user).ok_or_else(|| format!("amqp.permissions: no user \"{user}\""))?;
+            users.insert(user.to_owned(), known.with(vhost, permission));
+            named.push(user.to_owned());
+        }
+        for (_, user) in users.iter_mut().filter(|(name, _)| !named.contains(name)) {
+            *user = user.clone().unrestricted();
+        }
+        Ok(Access { vhosts: vhosts.into_iter().collect(), users })
+    }
+}
+
+fn permission(line: &str) -> Result<(&str, &str, Permission), String> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [user, vhost, configure, write, read] = words[..] else {
+        return Err("write USER VHOST CONFIGURE WRITE READ".to_owned());
+    };
+    let permission = Permission::parse(configure, write, read).map_err(|error| error.to_string())?;
+    Ok((user, vhost, permission))
+}
+
+fn listed(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    text.split(separator).map(str::trim).filter(|item| !item.is_empty())
 }
 
 /// `ANNALS_KAFKA_ADDR` for `kafka.addr`.
@@ -463,6 +608,16 @@ fn size(value: &str) -> Result<usize, String> {
     usize::try_from(parse_bytes(value)?).map_err(|_| "too large".to_owned())
 }
 
+fn frame_max(value: &str) -> Result<u32, String> {
+    let in_range = |bytes: &u64| (4096..=u64::from(u32::MAX)).contains(bytes);
+    let bytes = parse_bytes(value).ok().filter(in_range).and_then(|bytes| u32::try_from(bytes).ok());
+    bytes.ok_or_else(|| "a size of 4KiB or more is expected".to_owned())
+}
+
+fn seconds(value: &str) -> Result<u16, String> {
+    u16::try_from(parse_duration(value)?.as_secs()).map_err(|_| "too long".to_owned())
+}
+
 fn duration(value: &str) -> Result<Duration, String> {
     parse_duration(value)
 }
@@ -533,6 +688,26 @@ mod tests {
         let error = |name, value| load("", &[], &[(name, value)]).unwrap_err().to_string();
         assert!(error("otlp.endpoint", "https://collector").contains("not encrypted"));
         assert!(error("otlp.sample_ratio", "1.5").contains("from 0 to 1"));
+    }
+
+    #[test]
+    fn users_of_the_amqp_port_may_do_what_is_written() {
+        let pairs = [
+            ("amqp.users", "guest:guest, clerk:secret"),
+            ("amqp.vhosts", "/, shop"),
+            ("amqp.permissions", "clerk shop ^$ ^orders$ .*"),
+        ];
+        let access = load("", &[], &pairs).unwrap().broker.access;
+        assert_eq!(access.vhosts.iter().collect::<Vec<_>>(), ["/", "shop"]);
+        let users = &access.users;
+        assert!(users["guest"].is_loopback_only() && !users["clerk"].is_loopback_only());
+        assert!(users["guest"].is_administrator() && !users["clerk"].is_administrator());
+        assert!(load("", &[], &[("amqp.addr", "")]).unwrap().amqp.is_none());
+        let error = |pair| load("", &[], &[pair]).unwrap_err().to_string();
+        assert!(error(("amqp.users", "guest")).contains("write NAME:PASSWORD"));
+        assert!(error(("amqp.permissions", "nobody / .* .* .*")).contains("no user \"nobody\""));
+        assert!(error(("amqp.permissions", "guest / .*")).contains("write USER VHOST"));
+        assert!(error(("amqp.permissions", "guest / ( .* .*")).contains("not a regular expression"));
     }
 
     #[test]

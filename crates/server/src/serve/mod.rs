@@ -1,7 +1,7 @@
 //! Serving: puts journal, broker and front-ends together and takes them apart again in order.
 //!
-//! Start: lock the directory, answer HTTP (not ready yet), recover, accept Kafka clients, say so in one line on standard
-//! output. Stop: no new connections, finish what is under way, stop background work, sync and close the journal. A second
+//! Start: lock the directory, answer HTTP (not ready yet), recover, accept Kafka and AMQP clients, say so in one line on
+//! standard output. Stop: no new connections, finish what is under way, stop background work, sync and close the journal. A second
 //! signal ends the process at once; nothing acknowledged is lost either way.
 
 pub(crate) mod config;
@@ -28,6 +28,8 @@ use self::status::ServerStatus;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Addresses {
     pub(crate) kafka: SocketAddr,
+    /// `None` if it is turned off.
+    pub(crate) amqp: Option<SocketAddr>,
     pub(crate) http: SocketAddr,
 }
 
@@ -53,8 +55,8 @@ async fn run(
     let clock = Clock::system();
     let _lock = lock(&settings.data_dir)?;
     let status = Arc::new(ServerStatus::default());
-    let http =
-        annals_http::Server::bind(settings.http.clone(), Arc::clone(&status) as _, status.http_metrics());
+    let (metrics, shared) = (status.http_metrics(), Arc::clone(&status) as _);
+    let http = annals_http::Server::bind(settings.http.clone(), shared, metrics, clock.clone());
     let http = http.await.context("cannot serve HTTP")?;
     let http_address = http.local_addr();
     let (stop_http, http_stopped) = watch::channel(false);
@@ -66,11 +68,19 @@ async fn run(
     let (stop_broker, broker_stopped) = watch::channel(false);
     let background = broker.clone();
     tasks.spawn(async move { background.run(raised(broker_stopped)).await });
-    let kafka = annals_kafka::Server::bind(settings.kafka.clone(), broker.clone(), clock).await;
+    let kafka = annals_kafka::Server::bind(settings.kafka.clone(), broker.clone(), clock.clone()).await;
     let kafka = kafka.context("cannot serve Kafka clients")?;
-    ready(Addresses { kafka: kafka.local_addr(), http: http_address })?;
+    let amqp = bind_amqp(&settings, &broker, clock).await?;
+    let amqp_address = amqp.as_ref().map(annals_amqp::Server::local_addr);
+    ready(Addresses { kafka: kafka.local_addr(), amqp: amqp_address, http: http_address })?;
 
-    kafka.run(draining(shutdown, Arc::clone(&status))).await;
+    let amqp = amqp.map(|amqp| amqp.run(raised(shutdown.clone())));
+    let amqp = async {
+        if let Some(amqp) = amqp {
+            amqp.await;
+        }
+    };
+    tokio::join!(kafka.run(draining(shutdown, Arc::clone(&status))), amqp);
     // Nobody waits any more: what is left to do is to end in order.
     let _ = stop_broker.send(true);
     let closing = broker.clone();
@@ -85,6 +95,17 @@ async fn run(
     }
 }
 
+/// Listens for AMQP clients, unless that is turned off.
+async fn bind_amqp(
+    settings: &Settings,
+    broker: &Broker,
+    clock: Clock,
+) -> Result<Option<annals_amqp::Server>> {
+    let Some(options) = settings.amqp.clone() else { return Ok(None) };
+    let bound = annals_amqp::Server::bind(options, broker.clone(), clock).await;
+    bound.map(Some).context("cannot serve AMQP clients")
+}
+
 /// Makes the data directory if it is not there, and makes sure that nobody else uses it.
 fn lock(directory: &Path) -> Result<DataLock> {
     let place = directory.display();
@@ -96,7 +117,8 @@ async fn open(settings: &Settings, clock: &Clock) -> Result<Broker> {
     let place = settings.data_dir.display().to_string();
     let files = DiskFiles::with_direct(&settings.data_dir, settings.direct_io);
     let files = Arc::new(files.with_context(|| format!("cannot open {place}"))?);
-    let (broker, journal, clock) = (settings.broker.clone(), settings.journal.clone(), clock.clone());
+    let (mut broker, journal, clock) = (settings.broker.clone(), settings.journal.clone(), clock.clone());
+    broker.index_directory.get_or_insert_with(|| settings.data_dir.join("indexes"));
     let opened = tokio::task::spawn_blocking(move || Broker::open(broker, journal, files, clock));
     let opened = opened.await.context("opening the data panicked")?;
     opened.with_context(|| format!("cannot open the data in {place}"))

@@ -65,6 +65,10 @@ impl Status for ServerStatus {
         text::encode_registry(into, &self.registry)?;
         text::encode_eof(into)
     }
+
+    fn broker(&self) -> Option<&Broker> {
+        self.broker.get()
+    }
 }
 
 #[cfg(test)]

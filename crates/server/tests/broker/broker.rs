@@ -62,7 +62,16 @@ impl Broker {
         }
         let directory = tempfile::tempdir().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_annals"))
-            .args(["serve", "--kafka-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--data-dir"])
+            .args([
+                "serve",
+                "--kafka-addr",
+                "127.0.0.1:0",
+                "--http-addr",
+                "127.0.0.1:0",
+                "--amqp-addr",
+                "",
+                "--data-dir",
+            ])
             .arg(directory.path())
             .stdout(Stdio::piped())
             .spawn()

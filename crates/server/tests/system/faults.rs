@@ -56,7 +56,7 @@ fn sigterm_under_load_ends_in_time_and_loses_nothing() {
 fn a_second_process_on_the_same_directory_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::start(directory.path());
-    let second = serve(directory.path(), &[], "127.0.0.1:0").output().unwrap();
+    let second = serve(directory.path(), &[], "127.0.0.1:0", "").output().unwrap();
     assert_eq!(second.status.code(), Some(1));
     let complaint = String::from_utf8(second.stderr).unwrap();
     let place = directory.path().to_str().unwrap();

@@ -22,10 +22,10 @@ const RESUMED_WITHIN: Duration = Duration::from_secs(5);
 const VALUE_BYTES: usize = 100_000;
 
 /// A small filesystem of its own in memory.
-struct SmallDisk(PathBuf);
+pub(crate) struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    fn mount(place: &Path) -> Option<Self> {
+    pub(crate) fn mount(place: &Path) -> Option<Self> {
         let mounted =
             Command::new("mount").args(["-t", "tmpfs", "-o", "size=96m", "tmpfs"]).arg(place).output();
         if mounted.is_ok_and(|output| output.status.success()) {

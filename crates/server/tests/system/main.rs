@@ -7,12 +7,17 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests")]
 
 mod admin;
+mod amqp;
 mod clients;
 mod crash;
+mod event_store;
+mod event_store_cli;
 mod faults;
 mod full_disk;
 mod groups;
 mod hostile;
+mod queue_commands;
+mod queues;
 mod records;
 mod scale;
 mod server;

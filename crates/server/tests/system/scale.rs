@@ -110,7 +110,7 @@ impl Times {
 }
 
 /// A process may open as many files as it is allowed to ask for; those that it starts inherit that.
-fn raise_file_limit(needed: u64) {
+pub(crate) fn raise_file_limit(needed: u64) {
     let limit = getrlimit(Resource::Nofile);
     let most = limit.maximum;
     assert!(
@@ -120,11 +120,11 @@ fn raise_file_limit(needed: u64) {
     setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most }).unwrap();
 }
 
-fn number(name: &str, default: usize) -> usize {
+pub(crate) fn number(name: &str, default: usize) -> usize {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
 }
 
-fn tell_memory(what: &str, bytes: u64) {
+pub(crate) fn tell_memory(what: &str, bytes: u64) {
     println!("figure: resident {what}={:.1} MiB", bytes as f64 / f64::from(1 << 20));
 }
 

@@ -34,6 +34,9 @@ pub(crate) struct Server {
     settings: Vec<String>,
     kafka: String,
     http: String,
+    amqp: Option<String>,
+    /// Whether it keeps its HTTP port when it is started again.
+    keeps_http: bool,
     /// From the start of the process to its ready line.
     pub(crate) ready_after: Duration,
 }
@@ -47,13 +50,19 @@ impl Server {
     /// As [`Server::start`], with settings such as `journal.segment_bytes=1MiB`.
     pub(crate) fn start_with(directory: &Path, settings: &[&str]) -> Self {
         let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
-        Self::spawn(directory.to_owned(), settings, "127.0.0.1:0")
+        Self::spawn(directory.to_owned(), settings, "127.0.0.1:0", "")
     }
 
     /// As [`Server::start_with`], on a port that no client of this machine takes while the server is away.
     pub(crate) fn start_on_lasting_port(directory: &Path, settings: &[&str]) -> Self {
         let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
-        Self::spawn(directory.to_owned(), settings, &lasting_port())
+        Self::spawn(directory.to_owned(), settings, &lasting_port(), "")
+    }
+
+    /// As [`Server::start_on_lasting_port`], for clients of AMQP too.
+    pub(crate) fn start_for_amqp(directory: &Path, settings: &[&str]) -> Self {
+        let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
+        Self::spawn(directory.to_owned(), settings, &lasting_port(), &lasting_port())
     }
 
     /// As [`Server::start_with`], with more environment and with its log lines in a file.
@@ -64,13 +73,25 @@ impl Server {
         log: &Path,
     ) -> Self {
         let settings: Vec<String> = settings.iter().map(|&setting| setting.to_owned()).collect();
-        let mut command = serve(directory, &settings, "127.0.0.1:0");
+        let mut command = serve(directory, &settings, "127.0.0.1:0", "");
         command.envs(environment.iter().copied()).stderr(std::fs::File::create(log).unwrap());
         Self::run(command, directory.to_owned(), settings)
     }
 
-    fn spawn(directory: PathBuf, settings: Vec<String>, kafka: &str) -> Self {
-        Self::run(serve(&directory, &settings, kafka), directory, settings)
+    /// As [`Server::start`], with an HTTP port that no client of this machine takes while the server is away.
+    pub(crate) fn start_on_lasting_http_port(directory: &Path) -> Self {
+        Self::on_http_port(directory.to_owned(), Vec::new(), "127.0.0.1:0", &lasting_port())
+    }
+
+    fn on_http_port(directory: PathBuf, settings: Vec<String>, kafka: &str, http: &str) -> Self {
+        let command = serve_at(&directory, &settings, [kafka, "", http]);
+        let mut server = Self::run(command, directory, settings);
+        server.keeps_http = true;
+        server
+    }
+
+    fn spawn(directory: PathBuf, settings: Vec<String>, kafka: &str, amqp: &str) -> Self {
+        Self::run(serve(&directory, &settings, kafka, amqp), directory, settings)
     }
 
     fn run(mut command: Command, directory: PathBuf, settings: Vec<String>) -> Self {
@@ -84,12 +105,46 @@ impl Server {
             found.unwrap_or_else(|| panic!("no {name} in {ready:?}")).to_owned()
         };
         let (kafka, http) = (address("kafka="), address("http="));
-        Self { child, directory, settings, kafka, http, ready_after }
+        let amqp = ready.split_whitespace().find_map(|word| word.strip_prefix("amqp=")).map(str::to_owned);
+        Self { child, directory, settings, kafka, http, amqp, keeps_http: false, ready_after }
     }
 
     /// Where Kafka clients connect.
     pub(crate) fn kafka(&self) -> &str {
         &self.kafka
+    }
+
+    /// Where AMQP clients connect.
+    pub(crate) fn amqp(&self) -> &str {
+        self.amqp.as_deref().unwrap()
+    }
+
+    /// Where HTTP clients connect.
+    pub(crate) fn http(&self) -> &str {
+        &self.http
+    }
+
+    /// Asks the management API as the user `guest`; gives the status and the JSON that is answered.
+    pub(crate) fn api(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> (u16, serde_json::Value) {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(&self.http).unwrap();
+        let body = body.map(ToString::to_string).unwrap_or_default();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Authorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all((head + &body).as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, serde_json::from_str(body).unwrap_or_default())
     }
 
     /// Ends the process as a power failure would: at once.
@@ -101,7 +156,17 @@ impl Server {
     /// Starts it again on the same directory and port.
     pub(crate) fn restart(&mut self) {
         let (directory, settings) = (self.directory.clone(), self.settings.clone());
-        *self = Self::spawn(directory, settings, &self.kafka);
+        let amqp = self.amqp.clone().unwrap_or_default();
+        *self = if self.keeps_http {
+            Self::on_http_port(directory, settings, &self.kafka, &self.http)
+        } else {
+            Self::spawn(directory, settings, &self.kafka, &amqp)
+        };
+    }
+
+    /// Where clients of the HTTP API connect.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.http)
     }
 
     /// Sends SIGTERM and waits for the end. Returns how it ended and how long that took.
@@ -157,9 +222,16 @@ impl Drop for Server {
 }
 
 /// The command that serves `directory`.
-pub(crate) fn serve(directory: &Path, settings: &[String], kafka: &str) -> Command {
+pub(crate) fn serve(directory: &Path, settings: &[String], kafka: &str, amqp: &str) -> Command {
+    serve_at(directory, settings, [kafka, amqp, "127.0.0.1:0"])
+}
+
+/// The same, with the addresses for Kafka, AMQP and HTTP.
+fn serve_at(directory: &Path, settings: &[String], [kafka, amqp, http]: [&str; 3]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_annals"));
-    command.args(["serve", "--kafka-addr", kafka, "--http-addr", "127.0.0.1:0", "--data-dir"]).arg(directory);
+    command
+        .args(["serve", "--kafka-addr", kafka, "--http-addr", http, "--amqp-addr", amqp, "--data-dir"])
+        .arg(directory);
     for setting in settings {
         command.args(["--set", setting]);
     }

@@ -10,6 +10,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{NewTopic, TopicReplication};
 
 use super::super::produce::{Acks, Compression};
+use super::watch::Watch;
 use crate::client::{Connection, admin_options, cluster, code_text, explain, wait};
 use crate::human;
 use crate::interrupt::Interrupt;
@@ -127,6 +128,11 @@ impl<'a> Load<'a> {
         self.args.window.unwrap_or_else(|| (WINDOW_BYTES / self.args.size).max(1))
     }
 
+    /// Tells the time of records.
+    pub(crate) fn watch(&self) -> Watch {
+        Watch::new(&self.clock, self.args.rate.is_some())
+    }
+
     /// Whether this run has created the topic, so that nothing was in it.
     pub(crate) fn is_fresh(&self) -> bool {
         self.created
@@ -166,6 +172,8 @@ impl<'a> Load<'a> {
         let largest = (args.batch.max(args.size) + (1 << 20)).to_string();
         let linger = format!("{}", args.linger.as_secs_f64() * 1e3);
         let batch = args.batch.to_string();
+        // Twice the linger, as librdkafka's documentation has it: with less, a partition is left before its batch is full.
+        let sticky = (args.linger.as_millis() * 2).max(10).to_string();
         let mut config = self.connection.config_with(&[
             ("batch.size", &batch),
             ("linger.ms", &linger),
@@ -173,7 +181,7 @@ impl<'a> Load<'a> {
             ("batch.num.messages", "1000000"),
             ("queue.buffering.max.messages", "0"),
             ("queue.buffering.max.kbytes", "262144"),
-            ("sticky.partitioning.linger.ms", "10"),
+            ("sticky.partitioning.linger.ms", &sticky),
         ]);
         config.set("acks", args.acks.property());
         config.set("enable.idempotence", if idempotent { "true" } else { "false" });

@@ -12,6 +12,7 @@ mod latency;
 mod load;
 mod produce;
 mod report;
+mod watch;
 
 use anyhow::Result;
 use clap::Subcommand;

@@ -95,10 +95,13 @@ impl<'a> Sender<'a> {
     ) -> Result<Sent> {
         let clock = self.load.clock.clone();
         let pace = Pace::new(self.load, clock.monotonic());
+        let mut watch = self.load.watch();
         let mut noise = std::mem::take(&mut self.noise);
         for number in 0..count.unwrap_or(u64::MAX) {
-            self.wait_for_window()?;
-            let now = clock.monotonic();
+            if self.wait_for_window()? {
+                watch.lapse();
+            }
+            let now = watch.read();
             if (count.is_none() && now >= pace.end) || self.load.interrupt.is_raised() {
                 break;
             }
@@ -129,13 +132,15 @@ impl<'a> Sender<'a> {
         Ok(())
     }
 
-    /// Waits if the window is full, until an eighth of it is free: then waking up is worth it.
-    fn wait_for_window(&self) -> Result<()> {
+    /// Waits if the window is full, until an eighth of it is free: then waking up is worth it. Returns whether it waited.
+    fn wait_for_window(&self) -> Result<bool> {
         let window = self.load.window();
-        if self.sent.is_multiple_of((window / 8).max(1)) && self.sent - self.times.settled() >= window {
-            self.wait_for(self.sent - window + (window / 8).max(1))?;
+        let eighth = (window / 8).max(1);
+        let is_full = self.sent.is_multiple_of(eighth) && self.sent - self.times.settled() >= window;
+        if is_full {
+            self.wait_for(self.sent - window + eighth)?;
         }
-        Ok(())
+        Ok(is_full)
     }
 
     fn wait_for(&self, settled: u64) -> Result<()> {

@@ -76,7 +76,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let scratch = if args.data_dir.is_none() { Some(Scratch::new()?) } else { None };
     let data_dir = scratch.as_ref().map(|scratch| scratch.0.clone()).or_else(|| args.data_dir.clone());
     let data_dir = data_dir.unwrap_or_default().display().to_string();
-    let pairs = [("data_dir", &data_dir), ("kafka.addr", &args.kafka_addr), ("http.addr", &args.http_addr)];
+    let off = String::new();
+    let pairs = [
+        ("data_dir", &data_dir),
+        ("kafka.addr", &args.kafka_addr),
+        ("http.addr", &args.http_addr),
+        ("amqp.addr", &off),
+    ];
     let pairs: Vec<_> = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).clone())).collect();
     let settings = Settings::load(None, std::env::vars(), &pairs)?;
     let (stop, stopped) = watch::channel(false);

@@ -1,6 +1,7 @@
 //! `annals doctor`: looks at what would make a server slow, unsafe or unable to start, and says what to do.
 
 mod clock;
+mod discard;
 mod disk;
 mod filesystem;
 mod limits;
@@ -72,6 +73,7 @@ impl Check {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let directory = filesystem::existing(&args.data_dir);
     let mut checks = vec![filesystem::kind(&directory), filesystem::space(&directory)];
+    checks.extend(discard::check(&directory));
     checks.push(disk::sync(&directory));
     checks.push(limits::open_files());
     checks.extend(clock::checks());

@@ -11,13 +11,15 @@ use crate::client::wire;
 
 const KAFKA_PORT: u16 = 9092;
 const HTTP_PORT: u16 = 7117;
+const AMQP_PORT: u16 = 5672;
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Looks at the ports that the server uses unless told otherwise.
 pub(crate) fn checks() -> Vec<Check> {
     let kafka = port("port 9092", KAFKA_PORT, "--kafka-addr", kafka_peer);
     let http = port("port 7117", HTTP_PORT, "--http-addr", http_peer);
-    vec![kafka, http]
+    let amqp = port("port 5672", AMQP_PORT, "--amqp-addr", amqp_peer);
+    vec![kafka, http, amqp]
 }
 
 fn port(
@@ -42,6 +44,18 @@ fn port(
 fn kafka_peer(stream: &mut TcpStream) -> Result<String> {
     let apis = wire::api_versions(stream, TIMEOUT)?;
     Ok(format!("a broker that speaks the Kafka protocol ({} APIs)", apis.len()))
+}
+
+fn amqp_peer(stream: &mut TcpStream) -> Result<String> {
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.write_all(b"AMQP\x00\x00\x09\x01")?;
+    let mut head = [0; 11];
+    stream.read_exact(&mut head)?;
+    match head {
+        // Method 10 of class 10 on channel 0: the greeting.
+        [1, 0, 0, _, _, _, _, 0, 10, 0, 10] => Ok("a broker that speaks AMQP 0-9-1".to_owned()),
+        _ => bail!("not AMQP"),
+    }
 }
 
 fn http_peer(stream: &mut TcpStream) -> Result<String> {
