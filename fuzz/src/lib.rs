@@ -6,6 +6,8 @@
 //!
 //! What is promised everywhere: no panic, no hang, and no allocation out of proportion to the input.
 
+pub mod amqp_frames;
+pub mod amqp_methods;
 pub mod batch;
 mod forge;
 mod input;
@@ -41,6 +43,8 @@ pub type Target = (&'static str, fn(&[u8]));
 /// All targets.
 pub const TARGETS: &[Target] = &[
     ("kafka-request", kafka_request::run),
+    ("amqp-frames", amqp_frames::run),
+    ("amqp-methods", amqp_methods::run),
     ("batch", batch::run),
     ("segments", segments::run),
     ("server-config", server_config::run),
