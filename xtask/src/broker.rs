@@ -31,6 +31,7 @@ pub(crate) struct Broker {
 pub(crate) struct Addresses {
     pub(crate) kafka: String,
     pub(crate) http: Option<String>,
+    pub(crate) amqp: Option<String>,
 }
 
 impl Broker {
@@ -47,10 +48,11 @@ impl Broker {
         let mut command = Command::new(binary);
         command.arg("serve").arg("--data-dir").arg(data.path());
         command.args(["--kafka-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0"]);
+        command.args(["--amqp-addr", "127.0.0.1:0"]);
         command.args(settings.iter().flat_map(|setting| ["--set", setting]));
         command.stdout(File::create(&out)?).stderr(File::create(&log)?);
         let child = command.spawn().with_context(|| format!("cannot start {}", binary.display()))?;
-        let nowhere = Addresses { kafka: String::new(), http: None };
+        let nowhere = Addresses { kafka: String::new(), http: None, amqp: None };
         let mut broker = Self { child, addresses: nowhere, log, _data: data };
         broker.addresses = broker.wait_until_ready(&out)?;
         Ok(broker)
@@ -112,7 +114,7 @@ impl Drop for Broker {
 }
 
 impl Addresses {
-    /// Reads the line `annals ready kafka=HOST:PORT http=HOST:PORT`. Front-ends unknown here are passed over.
+    /// Reads the line `annals ready kafka=HOST:PORT http=HOST:PORT amqp=HOST:PORT`. Front-ends unknown here are passed over.
     fn parse(line: &str) -> Option<Self> {
         let fields = line.strip_prefix("annals ready ")?;
         let address = |front_end: &str| {
@@ -120,7 +122,7 @@ impl Addresses {
                 .split(' ')
                 .find_map(|field| Some(field.strip_prefix(front_end)?.strip_prefix('=')?.to_owned()))
         };
-        Some(Self { kafka: address("kafka")?, http: address("http") })
+        Some(Self { kafka: address("kafka")?, http: address("http"), amqp: address("amqp") })
     }
 }
 
@@ -134,10 +136,11 @@ mod tests {
 
     #[test]
     fn the_ready_line_gives_the_addresses() {
-        let ready = "annals ready kafka=127.0.0.1:4711 http=127.0.0.1:4712 amqp=127.0.0.1:4713";
+        let ready = "annals ready kafka=127.0.0.1:4711 http=127.0.0.1:4712 amqp=127.0.0.1:4713 sqs=x";
         let addresses = Addresses::parse(ready).unwrap();
         assert_eq!(addresses.kafka, "127.0.0.1:4711");
         assert_eq!(addresses.http.as_deref(), Some("127.0.0.1:4712"));
+        assert_eq!(addresses.amqp.as_deref(), Some("127.0.0.1:4713"));
         assert_eq!(Addresses::parse("annals is getting ready kafka=x"), None);
     }
 

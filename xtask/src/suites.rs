@@ -1,12 +1,13 @@
 //! The suites of `cargo xtask test`, one file for each runner.
 //!
 //! A suite prepares its runner below the target directory and returns the command that runs it. The command finds
-//! the broker in `ANNALS_KAFKA`, as `HOST:PORT`, and may find topics of earlier suites there: it names its own so
+//! the broker in `ANNALS_KAFKA` or `ANNALS_AMQP`, as `HOST:PORT`, and may find topics of earlier suites there: it names its own so
 //! that nothing collides.
 
 mod go;
 mod java;
 mod kcat;
+pub(crate) mod node;
 pub(crate) mod python;
 mod rust;
 
@@ -40,6 +41,8 @@ pub(crate) enum Role {
     Rust,
     /// A client of the Kafka protocol, which needs a broker.
     Client,
+    /// A client of AMQP, which needs a broker too.
+    AmqpClient,
 }
 
 /// All suites, in the order in which they run.
@@ -52,6 +55,11 @@ pub(crate) const ALL: &[Suite] = &[
     java::KAFKA_CLIENTS_3,
     java::KAFKA_CLIENTS_4,
     go::FRANZ_GO,
+    python::PIKA,
+    python::AIO_PIKA,
+    java::RABBITMQ,
+    node::AMQPLIB,
+    python::RABBITMQ_MANAGEMENT,
 ];
 
 /// Long enough for two slow cores, short enough that a hang is noticed.

@@ -15,8 +15,10 @@ pub(crate) struct Tally {
     pub(crate) passed: u64,
     pub(crate) failed: u64,
     pub(crate) skipped: u64,
-    /// One line for each failure or omission that has a name.
+    /// One line for each omission, and for what else a reader should know.
     pub(crate) notes: Vec<String>,
+    /// One line for each failure that has a name.
+    pub(crate) failures: Vec<String>,
     /// What failed tests have printed.
     pub(crate) excerpts: Vec<Excerpt>,
 }
@@ -40,13 +42,25 @@ impl Tally {
         self.failed += other.failed;
         self.skipped += other.skipped;
         self.notes.extend(other.notes);
+        self.failures.extend(other.failures);
         self.excerpts.extend(other.excerpts);
     }
 
+    /// What to say if tests failed and ran again: where nothing failed `again`, they have passed, and that they once failed is noted.
+    pub(crate) fn unless_passed(mut self, again: &Self) -> Self {
+        if again.failed > 0 || again.passed < self.failed {
+            return self;
+        }
+        let failures = std::mem::take(&mut self.failures);
+        self.notes.extend(failures.into_iter().map(|failure| format!("passed when it ran again: {failure}")));
+        self.passed += std::mem::take(&mut self.failed);
+        self
+    }
+
     /// Counts one failure that no runner reported.
-    pub(crate) fn fail(&mut self, note: String) {
+    pub(crate) fn fail(&mut self, what: String) {
         self.failed += 1;
-        self.notes.push(note);
+        self.failures.push(what);
     }
 
     /// Counts one thing that was left out.
@@ -84,7 +98,7 @@ fn read_cargo(line: &str, tally: &mut Tally) {
     if let Some(counts) = line.strip_prefix("test result: ") {
         count_words(counts, tally);
     } else if let Some(name) = line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED")) {
-        tally.notes.push(format!("failed: {name}"));
+        tally.failures.push(format!("failed: {name}"));
     }
 }
 
@@ -93,7 +107,9 @@ fn read_pytest(line: &str, tally: &mut Tally) {
     let text = line.trim_matches(['=', ' ']);
     if text.contains(" in ") && text.starts_with(|first: char| first.is_ascii_digit()) {
         count_words(text, tally);
-    } else if text.starts_with("FAILED ") || text.starts_with("ERROR ") || text.starts_with("SKIPPED ") {
+    } else if text.starts_with("FAILED ") || text.starts_with("ERROR ") {
+        tally.failures.push(text.to_owned());
+    } else if text.starts_with("SKIPPED ") {
         tally.notes.push(text.to_owned());
     }
 }
@@ -148,7 +164,7 @@ mod tests {
         for line in lines.lines() {
             format.read(line, &mut tally);
         }
-        (tally.passed, tally.failed, tally.skipped, tally.notes.len())
+        (tally.passed, tally.failed, tally.skipped, tally.notes.len() + tally.failures.len())
     }
 
     #[test]
@@ -183,6 +199,16 @@ mod tests {
         assert_eq!(Format::Go.read(line, &mut Tally::default()).as_deref(), Some("--- PASS: TestA (0.00s)"));
         let noise = r#"{"Action":"output","Test":"TestA","Output":"=== RUN   TestA\n"}"#;
         assert_eq!(Format::Go.read(noise, &mut Tally::default()), None);
+    }
+
+    #[test]
+    fn who_fails_twice_fails() {
+        let once = || Tally { passed: 5, failed: 1, failures: vec!["failed: a".into()], ..Tally::default() };
+        let passed = once().unless_passed(&Tally { passed: 1, ..Tally::default() });
+        assert_eq!((passed.passed, passed.failed), (6, 0));
+        assert_eq!(passed.notes, ["passed when it ran again: failed: a"]);
+        assert_eq!(once().unless_passed(&once()), once());
+        assert_eq!(once().unless_passed(&Tally::default()), once(), "it did not run");
     }
 
     #[test]

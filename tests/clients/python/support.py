@@ -1,4 +1,4 @@
-"""What the three Python suites share: where the broker is, fresh names, and waiting with a limit."""
+"""What the Python suites share: where the broker is, fresh names, and waiting with a limit."""
 
 import os
 import time
@@ -13,6 +13,11 @@ UNICODE = "Grüße, Ἀθήνα, 東京, عربى, e\u0301, 🦀, \u0000 end"
 def broker():
     """The address of the broker under test, `HOST:PORT`."""
     return os.environ["ANNALS_KAFKA"]
+
+
+def amqp():
+    """The address of the AMQP port under test, `HOST:PORT`."""
+    return os.environ["ANNALS_AMQP"]
 
 
 def fresh(prefix="topic"):

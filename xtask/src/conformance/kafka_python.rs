@@ -3,15 +3,14 @@
 //! They are in its source package, which is fetched below the target directory. The package lacks one file that they
 //! import: `service.py` here stands in for it. Run by pytest against `KAFKA_URI`, one test after the other.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
-use super::list::{End, Outcome};
-use super::{Run, Suite};
+use super::list::Outcome;
+use super::{Run, Suite, pytest};
 use crate::shell;
 use crate::suites::python::environment;
 
@@ -35,62 +34,11 @@ fn run(run: &Run<'_>) -> Result<Vec<Outcome>> {
     let sources = fetch(run, &python, &support)?;
     let mut command = Command::new(&python);
     command.args(["-m", "pytest", "-p", "no:cacheprovider", "-v", "--tb=short", "--timeout=120"]);
-    command.args(["--durations=0", "-rpfE", "-W", "ignore"]).arg("test/integration").current_dir(&sources);
+    command.args(["-W", "ignore"]).arg("test/integration").current_dir(&sources);
     command.env("KAFKA_URI", format!("kafka://{}", run.kafka)).env("KAFKA_VERSION", KAFKA);
     // Its fixtures insist on a folder of Apache Kafka, even if nothing in it is ever run.
     command.env("KAFKA_ROOT", &sources).env("PYTHONDONTWRITEBYTECODE", "1");
-    if !run.only.is_empty() {
-        command.arg("-k").arg(run.only.join(" or "));
-    }
-    let (mut outcomes, mut durations) = (Vec::new(), HashMap::new());
-    let end = shell::read_lines(&mut command, LIMIT, |line| {
-        if let Some((name, seconds)) = read_duration(line) {
-            durations.insert(name.to_owned(), seconds);
-            return;
-        }
-        println!("{line}");
-        if let Some(outcome) = read_line(line) {
-            add(&mut outcomes, outcome);
-        }
-    })?;
-    for outcome in &mut outcomes {
-        outcome.seconds = durations.get(&outcome.name).copied().unwrap_or(0.0);
-    }
-    if let shell::End::TimedOut = end {
-        bail!("still running after {LIMIT:?}");
-    }
-    outcomes.retain(|outcome| run.wants(&outcome.name));
-    Ok(outcomes)
-}
-
-/// `PASSED test/integration/test_x.py::test_y[z]` or `FAILED test/integration/test_x.py::test_y[z] - why`, from the summary
-/// at the end. What was skipped has no line of its own there.
-fn read_line(line: &str) -> Option<Outcome> {
-    let (word, rest) = line.split_once(" test/integration/")?;
-    let end = match word {
-        "PASSED" => End::Passed,
-        "FAILED" | "ERROR" => End::Failed,
-        _ => return None,
-    };
-    let name = rest.split_once(" - ").map_or(rest, |(name, _)| name).trim_end();
-    Some(Outcome { name: name.to_owned(), end, seconds: 0.0 })
-}
-
-/// Adds `outcome`. A test that passed and could not be cleared away has two; the failure counts.
-fn add(outcomes: &mut Vec<Outcome>, outcome: Outcome) {
-    match outcomes.iter_mut().find(|known| known.name == outcome.name) {
-        Some(known) if outcome.end == End::Failed => known.end = End::Failed,
-        Some(_) => {}
-        None => outcomes.push(outcome),
-    }
-}
-
-/// `1.25s call     test/integration/test_x.py::test_y[z]`.
-fn read_duration(line: &str) -> Option<(&str, f64)> {
-    let mut words = line.split_whitespace();
-    let seconds = words.next()?.strip_suffix('s')?.parse().ok()?;
-    let name = words.nth(1)?.strip_prefix("test/integration/")?;
-    Some((name, seconds)).filter(|_| line.contains("s call "))
+    pytest::run(run, &mut command, "test/integration/", LIMIT)
 }
 
 /// The unpacked source package.
@@ -110,28 +58,4 @@ fn fetch(run: &Run<'_>, python: &Path, support: &Path) -> Result<PathBuf> {
     }
     std::fs::copy(support.join("service.py"), complete)?;
     Ok(sources)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_lines_of_pytest_are_understood() {
-        let mut outcomes = Vec::new();
-        for line in [
-            "PASSED test/integration/test_a.py::test_b[None]",
-            "PASSED test/integration/test_a.py::test_c",
-            "ERROR test/integration/test_a.py::test_c - ValueError: a - b",
-            "SKIPPED [1] test/integration/test_a.py:300: because",
-            "test/integration/test_a.py::test_d PASSED           [ 50%]",
-        ] {
-            read_line(line).into_iter().for_each(|outcome| add(&mut outcomes, outcome));
-        }
-        let ends: Vec<_> = outcomes.iter().map(|outcome| (outcome.name.as_str(), outcome.end)).collect();
-        assert_eq!(ends, [("test_a.py::test_b[None]", End::Passed), ("test_a.py::test_c", End::Failed)]);
-        let duration = read_duration("12.50s call     test/integration/test_a.py::test_c");
-        assert_eq!(duration, Some(("test_a.py::test_c", 12.5)));
-        assert_eq!(read_duration("0.50s setup    test/integration/test_a.py::test_c"), None);
-    }
 }

@@ -5,7 +5,7 @@
 //! one process, and several run at a time: most of their time is waiting. One that fails is tried once more by itself,
 //! since some of them measure time.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -185,16 +185,8 @@ fn build(run: &Run<'_>) -> Result<PathBuf> {
 
 /// The folder of librdkafka's sources in the crate, and the crate's version.
 fn sources(run: &Run<'_>) -> Result<(PathBuf, String)> {
-    let mut command = Command::new(shell::cargo());
-    command.args(["metadata", "--format-version=1"]).current_dir(&run.workspace.root);
-    let metadata: Value = serde_json::from_str(&shell::output(&mut command)?)?;
-    let packages = metadata["packages"].as_array().context("cargo metadata lists no packages")?;
-    let package = packages.iter().find(|package| package["name"] == "rdkafka-sys");
-    let package = package.context("the workspace does not use rdkafka-sys")?;
-    let manifest = package["manifest_path"].as_str().context("rdkafka-sys has no folder")?;
-    let version = package["version"].as_str().context("rdkafka-sys has no version")?;
-    let folder = Path::new(manifest).parent().context("rdkafka-sys has no folder")?;
-    Ok((folder.join("librdkafka"), version.to_owned()))
+    let (folder, version) = run.crate_sources("rdkafka-sys")?;
+    Ok((folder.join("librdkafka"), version))
 }
 
 #[cfg(test)]

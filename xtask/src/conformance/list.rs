@@ -164,7 +164,7 @@ mod tests {
         let tally = list.judge(&[outcome("a", End::Failed)], |name| !list.is_long(name));
         assert_eq!((tally.passed, tally.failed), (0, 1));
         let tally = list.judge(&[], |name| !list.is_long(name));
-        assert_eq!(tally.notes, ["failed: a is listed as passing and did not run"]);
+        assert_eq!(tally.failures, ["failed: a is listed as passing and did not run"]);
     }
 
     #[test]
@@ -180,7 +180,7 @@ mod tests {
     fn strangers_are_failures_unless_their_suite_skips_them() {
         let list = List::parse(TEXT).unwrap();
         let tally = list.judge(&[outcome("x", End::Passed), outcome("y", End::Skipped)], |_| false);
-        assert_eq!(tally.notes, ["failed: x is not in the list"]);
+        assert_eq!(tally.failures, ["failed: x is not in the list"]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Apache Kafka's own Java client: one source, compiled and run against an old and a new release.
+//! Java clients: Apache Kafka's own, one source compiled and run against an old and a new release; and RabbitMQ's own.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -28,11 +28,28 @@ pub(super) const KAFKA_CLIENTS_4: Suite = Suite {
     prepare: |workspace, options, _| prepare(workspace, options, "4.4.0"),
 };
 
+/// Its version is in its project file.
+pub(super) const RABBITMQ: Suite = Suite {
+    name: "rabbitmq-java",
+    about: "RabbitMQ's Java client (needs a JDK, 17 or later, and Maven)",
+    role: Role::AmqpClient,
+    prepare: |workspace, options, _| {
+        let folder = workspace.clients().join("java-amqp");
+        run_main(&workspace.client_sources().join("java-amqp"), &folder, &[], options)
+    },
+    ..KAFKA_CLIENTS_4
+};
+
 fn prepare(workspace: &Workspace, options: &Options, version: &str) -> Result<Command> {
-    let sources = workspace.client_sources().join("java");
     let folder = workspace.clients().join("java").join(version);
-    let jars = fetch(&sources.join("pom.xml"), &folder, version)?;
-    let classes = compile(&sources, &folder, &jars)?;
+    let properties = [format!("-Dkafka.version={version}")];
+    run_main(&workspace.client_sources().join("java"), &folder, &properties, options)
+}
+
+/// Fetches, compiles, and returns what runs `annals.Main`.
+fn run_main(sources: &Path, folder: &Path, properties: &[String], options: &Options) -> Result<Command> {
+    let jars = fetch(&sources.join("pom.xml"), folder, properties)?;
+    let classes = compile(sources, folder, &jars)?;
     let mut command = Command::new("java");
     command.args(["-Xmx512m", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error", "-cp"]);
     command.arg(format!("{}:{}/*", classes.display(), jars.display()));
@@ -40,13 +57,13 @@ fn prepare(workspace: &Workspace, options: &Options, version: &str) -> Result<Co
     Ok(command)
 }
 
-/// Fetches kafka-clients `version` and what it needs, unless that was done for the same project file.
-fn fetch(pom: &Path, folder: &Path, version: &str) -> Result<PathBuf> {
+/// Fetches what a project file names, unless that was done for the same file.
+fn fetch(pom: &Path, folder: &Path, properties: &[String]) -> Result<PathBuf> {
     let (jars, fetched) = (folder.join("jars"), folder.join("fetched.xml"));
     let wanted = std::fs::read(pom)?;
     if !std::fs::read(&fetched).is_ok_and(|present| present == wanted) {
-        println!("fetching kafka-clients {version} into {}", jars.display());
-        kafka::copy_dependencies(pom, &jars, &[format!("-Dkafka.version={version}")])?;
+        println!("fetching the client and what it needs into {}", jars.display());
+        kafka::copy_dependencies(pom, &jars, properties)?;
         std::fs::write(fetched, wanted)?;
     }
     Ok(jars)

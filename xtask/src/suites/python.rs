@@ -1,4 +1,4 @@
-//! The three Python clients, with pytest, in one virtual environment below the target directory.
+//! The Python clients, with pytest, in one virtual environment below the target directory.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,10 +16,22 @@ pub(super) const CONFLUENT_KAFKA: Suite =
 pub(super) const KAFKA_PYTHON: Suite =
     suite("kafka-python", "the pure Python client (needs python3 with venv)");
 pub(super) const AIOKAFKA: Suite = suite("aiokafka", "the asyncio Python client (needs python3 with venv)");
+pub(super) const PIKA: Suite =
+    amqp_suite("pika", "the Python client of RabbitMQ's makers (needs python3 with venv)");
+pub(super) const AIO_PIKA: Suite =
+    amqp_suite("aio-pika", "the asyncio Python client for AMQP (needs python3 with venv)");
+pub(super) const RABBITMQ_MANAGEMENT: Suite = amqp_suite(
+    "rabbitmq-management",
+    "amqpstorm's management client, pyrabbit2 and, where it is installed, rabbitmqadmin (needs python3 with venv)",
+);
 
 const fn suite(name: &'static str, about: &'static str) -> Suite {
     let needs = &["python3"];
     Suite { name, about, needs, role: Role::Client, format: Format::Pytest, limit: CLIENT_LIMIT, prepare }
+}
+
+const fn amqp_suite(name: &'static str, about: &'static str) -> Suite {
+    Suite { role: Role::AmqpClient, ..suite(name, about) }
 }
 
 fn prepare(workspace: &Workspace, options: &Options, suite: &Suite) -> Result<Command> {
@@ -30,7 +42,18 @@ fn prepare(workspace: &Workspace, options: &Options, suite: &Suite) -> Result<Co
     command.args(options.filter.iter().flat_map(|filter| ["-k", filter]));
     command.arg(format!("with_{}", suite.name.replace('-', "_")));
     command.env("PYTHONDONTWRITEBYTECODE", "1").current_dir(sources);
+    if suite.name == PIKA.name {
+        command.env("ANNALS_EXAMPLE_QUEUES", example(workspace)?);
+    }
     Ok(command)
+}
+
+/// Builds the program that is the other side of requests.
+fn example(workspace: &Workspace) -> Result<PathBuf> {
+    const NAME: &str = "annals-example-queues";
+    let mut cargo = Command::new(shell::cargo());
+    shell::run(cargo.args(["build", "--quiet", "--package", NAME]).current_dir(&workspace.root))?;
+    Ok(workspace.target.join("debug").join(NAME))
 }
 
 /// The interpreter of an environment that holds exactly `requirements`; makes one if there is none.
