@@ -164,11 +164,7 @@ pub(crate) fn raw_disk(samples: &Samples) -> RawDisk {
 }
 
 fn settings(scenario: &dyn Scenario, samples: &Samples) -> Settings {
-    Settings {
-        method: scenario.method().into(),
-        client: "librdkafka (annals bench)".into(),
-        quick: samples.quick,
-    }
+    Settings { method: scenario.method().into(), client: scenario.client().into(), quick: samples.quick }
 }
 
 #[cfg(test)]

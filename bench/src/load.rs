@@ -17,6 +17,7 @@ use crate::servers::{Running, Tools};
 pub(crate) struct Load {
     test: &'static str,
     arguments: Vec<String>,
+    has_topic: bool,
     beside_disk: bool,
 }
 
@@ -84,7 +85,7 @@ impl Load {
     }
 
     fn of(test: &'static str) -> Self {
-        Self { test, arguments: Vec::new(), beside_disk: false }
+        Self { test, arguments: Vec::new(), has_topic: false, beside_disk: false }
     }
 
     fn with(mut self, option: &str, value: impl Into<String>) -> Self {
@@ -130,7 +131,18 @@ impl Load {
     /// Uses this topic, and leaves it there.
     pub(crate) fn into_topic(mut self, name: &str) -> Self {
         self.arguments.push("--keep".into());
+        self.has_topic = true;
         self.with("topic", name)
+    }
+
+    /// Uses a topic named after `case` if none was chosen, and leaves it there: deleting gigabytes would disturb what is
+    /// measured next.
+    pub(crate) fn or_into_topic_of(self, case: &str) -> Self {
+        if self.has_topic {
+            return self;
+        }
+        let name: String = case.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        self.into_topic(&name)
     }
 
     /// Measures the raw disk just before and just after it.
@@ -202,6 +214,16 @@ mod tests {
         let report: Report = serde_json::from_str(text).unwrap();
         assert_eq!(report.runs[0].latency_ms.unwrap().p999, 4.0);
         assert_eq!(report.disk.unwrap().small_ms.p99, 0.3);
+    }
+
+    #[test]
+    fn a_topic_is_named_after_its_case_unless_it_has_a_name() {
+        let load = Load::produce().or_into_topic_of("at 70 %, linger 5");
+        assert_eq!(load.to_string(), "produce --keep --topic at-70----linger-5");
+        assert_eq!(
+            Load::consume().into_topic("t").or_into_topic_of("case").to_string(),
+            "consume --keep --topic t"
+        );
     }
 
     #[test]

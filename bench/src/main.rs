@@ -5,6 +5,7 @@
 //! from them in [`report`].
 #![allow(clippy::print_stdout, reason = "a tool for the terminal prints its results")]
 
+mod amqp;
 mod command;
 mod figure;
 mod files;
@@ -18,6 +19,7 @@ mod samples;
 mod scenario;
 mod scenarios;
 mod servers;
+mod worker;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -89,7 +91,14 @@ struct Options {
     root: PathBuf,
 }
 
+/// The allocator of the server, so that a store in this process has no other.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
+    if let Some(code) = worker::run_if_wanted() {
+        return code;
+    }
     match run(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -122,9 +131,9 @@ fn run(options: &Options) -> Result<()> {
 
 fn list() {
     println!("scenarios:");
-    scenarios::ALL.iter().for_each(|scenario| println!("  {:10} {}", scenario.name(), scenario.about()));
+    scenarios::ALL.iter().for_each(|scenario| println!("  {:15} {}", scenario.name(), scenario.about()));
     println!("\nsubjects:");
-    servers::ALL.iter().for_each(|subject| println!("  {:14} {}", subject.key(), subject.name()));
+    servers::ALL.iter().for_each(|subject| println!("  {:15} {}", subject.key(), subject.name()));
     println!(
         "\n`cargo xtask bench profile` samples the server with perf; `cargo xtask bench all` runs everything; --help shows the options."
     );

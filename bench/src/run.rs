@@ -63,11 +63,12 @@ impl Run<'_> {
         Ok(server)
     }
 
-    /// Puts a load on `server`, and says what came of it.
+    /// Puts a load on `server`, into a topic of its own unless it has one, and says what came of it.
     ///
     /// # Errors
     /// If the load fails.
     pub(crate) fn load(&self, server: &Running, case: &str, load: &Load) -> Result<Outcome> {
+        let load = load.clone().or_into_topic_of(case);
         let outcome = load.run(&self.place.tools, server).with_context(|| case.to_owned())?;
         let times =
             outcome.latency_ms.map(|times| format!(", p50 {:.2} ms, p99 {:.2} ms", times.p50, times.p99));
@@ -130,7 +131,7 @@ pub(crate) fn run(
     for number in 0..scale.runs {
         for subject in &subjects {
             let is_enough = !subject.is_ours() && number >= scenario.peer_runs_max();
-            if is_enough || number >= subject.runs_max() {
+            if is_enough || number >= subject.runs_max().min(scenario.runs_max()) {
                 continue;
             }
             println!("  {}, run {} of {}: {}", scenario.name(), number + 1, scale.runs, subject.name());

@@ -21,8 +21,18 @@ pub(crate) trait Scenario: Sync {
     /// How it is measured: durations, counts and settings.
     fn method(&self) -> &'static str;
 
+    /// What the load comes from.
+    fn client(&self) -> &'static str {
+        "librdkafka (annals bench)"
+    }
+
     /// Who takes part, ours first.
     fn subjects(&self) -> Vec<SubjectRef>;
+
+    /// How many runs there are at most, where one takes a minute.
+    fn runs_max(&self) -> usize {
+        usize::MAX
+    }
 
     /// How many runs peers get at most, where one takes minutes.
     fn peer_runs_max(&self) -> usize {
@@ -72,6 +82,8 @@ pub(crate) enum Must {
     RatioAtMost(f64),
     /// Our figure is at most this.
     AtMost(f64),
+    /// Our figure is at least this.
+    AtLeast(f64),
 }
 
 impl Must {
@@ -81,6 +93,7 @@ impl Must {
             Self::RatioAtLeast(limit) => ratio.map(|ratio| ratio >= limit),
             Self::RatioAtMost(limit) => ratio.map(|ratio| ratio <= limit),
             Self::AtMost(limit) => Some(ours <= limit),
+            Self::AtLeast(limit) => Some(ours >= limit),
         }
     }
 
@@ -90,6 +103,7 @@ impl Must {
             Self::RatioAtLeast(limit) => format!("at least {limit} times"),
             Self::RatioAtMost(limit) => format!("at most {limit} times"),
             Self::AtMost(limit) => format!("at most {limit} {unit}"),
+            Self::AtLeast(limit) => format!("at least {limit} {unit}"),
         }
     }
 }
@@ -117,7 +131,7 @@ impl Goal {
         Self { ours, quantity, case: case.into(), baseline, must }
     }
 
-    /// A goal that is a number.
+    /// A goal that is a number not to be exceeded.
     pub(crate) fn limit(
         ours: SubjectRef,
         quantity: &'static Quantity,
@@ -125,6 +139,17 @@ impl Goal {
         at_most: f64,
     ) -> Self {
         Self { ours, quantity, case: case.into(), baseline: Baseline::Nothing, must: Must::AtMost(at_most) }
+    }
+
+    /// A goal that is a number to be reached.
+    pub(crate) fn least(
+        ours: SubjectRef,
+        quantity: &'static Quantity,
+        case: impl Into<String>,
+        at_least: f64,
+    ) -> Self {
+        let must = Must::AtLeast(at_least);
+        Self { ours, quantity, case: case.into(), baseline: Baseline::Nothing, must }
     }
 }
 
@@ -138,5 +163,6 @@ mod tests {
         assert_eq!(Must::RatioAtMost(2.0).is_met(10.0, Some(2.1)), Some(false));
         assert_eq!(Must::RatioAtMost(2.0).is_met(10.0, None), None);
         assert_eq!(Must::AtMost(30.0).is_met(29.0, None), Some(true));
+        assert_eq!(Must::AtLeast(30.0).is_met(29.0, None), Some(false));
     }
 }

@@ -20,6 +20,9 @@ const SHARE: f64 = 0.7;
 /// Producers alone, and the same beside the reader.
 const FULL: (&str, &str) = ("full speed, alone", "full speed, beside a reader");
 const PACED: (&str, &str) = ("at 70 %, alone", "at 70 %, beside a reader");
+/// A rate at which the clients of both leave some of two cores free, so that what the server does to the producer is seen.
+const STEADY: (&str, &str) = ("100,000 records/s, alone", "100,000 records/s, beside a reader");
+const STEADY_RATE: u64 = 100_000;
 
 /// See the module.
 pub(super) struct CatchUp;
@@ -89,7 +92,7 @@ impl Scenario for CatchUp {
 
     fn method(&self) -> &'static str {
         "a fresh server, 3 s of warm-up, 1 GiB in the old topic; 4 producers on one partition, 3 s alone and 3 s beside the \
-         reader, at full speed and at 70 % of it; the clients run on the same machine and take their share of its cores"
+         reader, at full speed, at 70 % of it, and at 100,000 records/s; the clients run on the same machine and take their share of its cores"
     }
 
     fn subjects(&self) -> Vec<SubjectRef> {
@@ -102,7 +105,8 @@ impl Scenario for CatchUp {
         run.load(&server, "filling the old topic", &fill)?;
         let load = Load::produce().producers(4).lasting(run.lasting(3.0));
         let most = Self::measure_pair(run, &server, FULL, &load)?;
-        Self::measure_pair(run, &server, PACED, &load.rate((most * SHARE) as u64))?;
+        Self::measure_pair(run, &server, PACED, &load.clone().rate((most * SHARE) as u64))?;
+        Self::measure_pair(run, &server, STEADY, &load.rate(STEADY_RATE))?;
         server.stop()
     }
 
@@ -111,6 +115,6 @@ impl Scenario for CatchUp {
             let (beside, alone) = ((THROUGHPUT, beside), (THROUGHPUT, alone));
             Goal::beside_own(ANNALS_SYNC, beside, alone, Must::RatioAtLeast(0.9))
         };
-        vec![goal(FULL), goal(PACED)]
+        vec![goal(FULL), goal(PACED), goal(STEADY)]
     }
 }

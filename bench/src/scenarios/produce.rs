@@ -13,7 +13,7 @@ const CASES: &[(u64, u64)] = &[(1, 1), (4, 1), (16, 1), (4, 64)];
 
 /// Long enough for batches to fill. With less, librdkafka has more than five of them on the way, the most that an
 /// idempotent producer may have, and spins until one comes back: that measures the client.
-const LINGER_MS: u64 = 50;
+const LINGER_MS: u64 = 20;
 
 /// See the module.
 pub(super) struct Produce;
@@ -34,11 +34,11 @@ impl Scenario for Produce {
 
     fn method(&self) -> &'static str {
         "a fresh server, 3 s of warm-up, then 3 s for each case into a topic of its own; idempotent producers, batches of \
-         up to 1 MiB, linger 50 ms, 2 MiB in flight for each producer, no compression"
+         up to 1 MiB, linger 20 ms, 2 MiB in flight for each producer, no compression"
     }
 
     fn subjects(&self) -> Vec<SubjectRef> {
-        servers::ALL.to_vec()
+        servers::of_kafka()
     }
 
     fn measure(&self, run: &mut Run<'_>) -> Result<()> {

@@ -7,16 +7,24 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use super::{Subject, SubjectRef, Tools};
+use super::{Ports, Protocol, Subject, SubjectRef, Tools};
 use crate::command::output;
 
 /// Acknowledges when the data is on disk: the default.
 pub(crate) const ANNALS_SYNC: SubjectRef =
-    &Annals { key: "annals-sync", name: "Annals, sync", durability: "sync" };
+    &Annals { key: "annals-sync", name: "Annals, sync", durability: "sync", protocol: Protocol::Kafka };
 
 /// Acknowledges when the operating system has the data.
 pub(crate) const ANNALS_ASYNC: SubjectRef =
-    &Annals { key: "annals-async", name: "Annals, async", durability: "async" };
+    &Annals { key: "annals-async", name: "Annals, async", durability: "async", protocol: Protocol::Kafka };
+
+/// The default, with clients that speak AMQP.
+pub(crate) const ANNALS_QUEUES: SubjectRef = &Annals {
+    key: "annals-queues",
+    name: "Annals, sync",
+    durability: "sync",
+    protocol: Protocol::Amqp { queue_type: None },
+};
 
 /// The trailer of a footer; see docs/format.md.
 const TRAILER_BYTES: u64 = 80;
@@ -27,6 +35,7 @@ struct Annals {
     key: &'static str,
     name: &'static str,
     durability: &'static str,
+    protocol: Protocol,
 }
 
 impl Subject for Annals {
@@ -47,10 +56,20 @@ impl Subject for Annals {
         Ok(text.trim().trim_start_matches("annals ").to_owned())
     }
 
-    fn command(&self, tools: &Tools, data: &Path, port: u16) -> Command {
+    fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    fn command(&self, tools: &Tools, data: &Path, ports: &Ports) -> Command {
+        let clients = format!("127.0.0.1:{}", ports.clients);
+        let (kafka, amqp) = match self.protocol {
+            Protocol::Amqp { .. } => ("127.0.0.1:0", clients.as_str()),
+            Protocol::Kafka | Protocol::Postgres | Protocol::Http2 => (clients.as_str(), ""),
+        };
         let mut command = Command::new(&tools.annals);
-        command.args(["serve", "--durability", self.durability, "--http-addr", "127.0.0.1:0"]);
-        command.arg("--kafka-addr").arg(format!("127.0.0.1:{port}")).arg("--data-dir").arg(data);
+        command.args(["serve", "--durability", self.durability]);
+        command.args(["--http-addr", &format!("127.0.0.1:{}", ports.others[0])]);
+        command.args(["--kafka-addr", kafka, "--amqp-addr", amqp, "--data-dir"]).arg(data);
         command
     }
 }

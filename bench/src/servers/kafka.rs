@@ -10,7 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Subject, SubjectRef, Tools};
+use super::{Ports, Subject, SubjectRef, Tools};
 use crate::command::output;
 
 /// Kafka as it comes: nothing is synced before it is acknowledged.
@@ -49,9 +49,9 @@ impl Subject for Kafka {
         Ok(version.to_owned())
     }
 
-    fn command(&self, tools: &Tools, data: &Path, port: u16) -> Command {
+    fn command(&self, tools: &Tools, data: &Path, ports: &Ports) -> Command {
         let mut command = Command::new(&tools.xtask);
-        command.args(["kafka", "--keep", "--heap", HEAP, "--port", &port.to_string()]);
+        command.args(["kafka", "--keep", "--heap", HEAP, "--port", &ports.clients.to_string()]);
         command.arg("--data-dir").arg(data);
         self.settings.iter().for_each(|setting| {
             command.args(["--set", setting]);

@@ -11,7 +11,8 @@ use annals_clock::Clock;
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{SubjectRef, Tools};
+use super::{Ports, Protocol, SubjectRef, Tools, usage};
+use crate::amqp;
 
 /// Recovery of a large directory is part of what is measured, so this is long.
 const READY_WITHIN: Duration = Duration::from_secs(600);
@@ -21,9 +22,19 @@ const POLL_EVERY: Duration = Duration::from_millis(2);
 /// ApiVersions, version 0, correlation id 7, no client id: the first thing that any client asks.
 const FIRST_REQUEST: [u8; 14] = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 7, 0xff, 0xff];
 
+/// The startup message of PostgreSQL. One that is still starting answers with an error (`E`), one that is ready asks for
+/// authentication, or says that none is wanted (`R`).
+const POSTGRES_REQUEST: &[u8] = b"\0\0\0\x26\0\x03\0\0user\0bench\0database\0postgres\0\0";
+
+/// The preface of HTTP/2 and settings without any; the server answers with its own.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
 /// A server that is ready. Dropping it kills it.
 pub(crate) struct Running {
     child: Child,
+    _companion: Option<Companion>,
+    protocol: Protocol,
+    ports: Ports,
     address: String,
     data: PathBuf,
     clock: Clock,
@@ -38,15 +49,20 @@ impl Running {
     /// If it ends, or does not answer in time; the message names its log.
     pub(crate) fn start(subject: SubjectRef, tools: &Tools, data: &Path) -> Result<Self> {
         fs::create_dir_all(data)?;
+        subject.before_start(data)?;
         let log = data.with_extension("log");
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let mut command = subject.command(tools, data, port);
+        let ports = free_ports()?;
+        let companion = subject.companion(&ports).map(Companion::start).transpose()?;
+        let mut command = subject.command(tools, data, &ports);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?);
         let clock = Clock::system();
         let begin = clock.monotonic();
         let child = command.spawn().with_context(|| format!("cannot start {}", subject.name()))?;
-        let address = format!("127.0.0.1:{port}");
-        let mut running = Self { child, address, data: data.into(), clock, ready_after: Duration::ZERO };
+        let address = format!("127.0.0.1:{}", ports.clients);
+        let (protocol, data) = (subject.protocol(), data.into());
+        let ready_after = Duration::ZERO;
+        let mut running =
+            Self { child, _companion: companion, protocol, ports, address, data, clock, ready_after };
         running
             .wait_until_ready(begin)
             .with_context(|| format!("{}: log {}", subject.name(), log.display()))?;
@@ -55,7 +71,7 @@ impl Running {
 
     fn wait_until_ready(&mut self, begin: Duration) -> Result<()> {
         loop {
-            let answered = answers(&self.address);
+            let answered = answers(&self.address, self.protocol);
             self.ready_after = self.clock.monotonic() - begin;
             if answered {
                 return Ok(());
@@ -70,9 +86,19 @@ impl Running {
         }
     }
 
-    /// Where it takes clients of the Kafka protocol, as `HOST:PORT`.
+    /// What its clients speak.
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// Where it takes clients, as `HOST:PORT`.
     pub(crate) fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Where a server of ours answers HTTP, as `HOST:PORT`.
+    pub(crate) fn http_address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.others[0])
     }
 
     /// Its process id.
@@ -85,13 +111,12 @@ impl Running {
         &self.data
     }
 
-    /// Processor time of all its threads so far, in user and kernel.
+    /// Processor time of all its threads and children so far, in user and kernel.
     ///
     /// # Errors
     /// If the process is gone.
     pub(crate) fn cpu_seconds(&self) -> Result<f64> {
-        let ticks = cpu_ticks(&self.proc("stat")?).context("/proc/PID/stat lacks its times")?;
-        Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+        usage::cpu_seconds(self.pid())
     }
 
     /// Resident memory now, in MiB.
@@ -99,7 +124,17 @@ impl Running {
     /// # Errors
     /// If the process is gone.
     pub(crate) fn resident_mib(&self) -> Result<f64> {
-        status_mib(&self.proc("status")?, "VmRSS").context("/proc/PID/status lacks VmRSS")
+        usage::status_mib(&self.proc("status")?, "VmRSS").context("/proc/PID/status lacks VmRSS")
+    }
+
+    /// Bytes that it has sent to the disk so far.
+    ///
+    /// # Errors
+    /// If the process is gone, or belongs to another user.
+    pub(crate) fn written_bytes(&self) -> Result<u64> {
+        let text = self.proc("io")?;
+        let value = text.lines().find_map(|line| line.strip_prefix("write_bytes: "));
+        value.and_then(|value| value.parse().ok()).context("/proc/PID/io lacks write_bytes")
     }
 
     /// The largest resident memory so far, in MiB.
@@ -107,7 +142,7 @@ impl Running {
     /// # Errors
     /// If the process is gone.
     pub(crate) fn resident_peak_mib(&self) -> Result<f64> {
-        status_mib(&self.proc("status")?, "VmHWM").context("/proc/PID/status lacks VmHWM")
+        usage::status_mib(&self.proc("status")?, "VmHWM").context("/proc/PID/status lacks VmHWM")
     }
 
     fn proc(&self, file: &str) -> Result<String> {
@@ -158,48 +193,59 @@ impl Drop for Running {
     }
 }
 
-/// Whether whatever listens at `address` answers a first request. One that is not ready may take it and say nothing yet.
-fn answers(address: &str) -> bool {
-    let ask = || -> std::io::Result<()> {
+/// A process that ends with the server that it is for.
+struct Companion(Child);
+
+impl Companion {
+    fn start(mut command: std::process::Command) -> Result<Self> {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let program = command.get_program().to_string_lossy().into_owned();
+        Ok(Self(command.spawn().with_context(|| format!("cannot start {program}"))?))
+    }
+}
+
+impl Drop for Companion {
+    fn drop(&mut self) {
+        // Either fails only if it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Ports that nobody uses now.
+fn free_ports() -> Result<Ports> {
+    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0"));
+    let mut ports = [0; 3];
+    for (port, listener) in ports.iter_mut().zip(&listeners) {
+        let listener = listener.as_ref().map_err(|error| anyhow::anyhow!("no port is free: {error}"))?;
+        *port = listener.local_addr()?.port();
+    }
+    Ok(Ports { clients: ports[0], others: [ports[1], ports[2]] })
+}
+
+/// Whether whatever listens at `address` answers what a client says first. One that is not ready may take it and say nothing
+/// yet.
+fn answers(address: &str, protocol: Protocol) -> bool {
+    let (first, answer_len): (&[u8], usize) = match protocol {
+        Protocol::Kafka => (&FIRST_REQUEST, 8),
+        Protocol::Amqp { .. } => (amqp::PROTOCOL_HEADER, 8),
+        Protocol::Postgres => (POSTGRES_REQUEST, 1),
+        Protocol::Http2 => (HTTP2_PREFACE, 9),
+    };
+    let ask = || -> std::io::Result<Vec<u8>> {
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-        stream.write_all(&FIRST_REQUEST)?;
-        stream.read_exact(&mut [0; 8])
+        stream.write_all(first)?;
+        let mut answer = vec![0; answer_len];
+        stream.read_exact(&mut answer)?;
+        Ok(answer)
     };
-    ask().is_ok()
-}
-
-/// Fields 14 and 15 of `/proc/PID/stat`, together. The name in field 2 may have spaces in it, but is in parentheses.
-fn cpu_ticks(stat: &str) -> Option<u64> {
-    let (_, fields) = stat.rsplit_once(')')?;
-    let mut fields = fields.split_whitespace().skip(11);
-    let mut next = || fields.next()?.parse::<u64>().ok();
-    Some(next()? + next()?)
-}
-
-fn status_mib(status: &str, key: &str) -> Option<f64> {
-    let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib as f64 / 1024.0)
+    ask().is_ok_and(|answer| protocol != Protocol::Postgres || answer == b"R")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_found_behind_a_name_with_spaces() {
-        let stat = "7 (a ) b) S 1 7 7 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 4 0 12345 1000 10";
-        assert_eq!(cpu_ticks(stat), Some(300));
-    }
-
-    #[test]
-    fn memory_is_in_mib() {
-        let status = "Name:\tx\nVmPeak:\t  9999 kB\nVmHWM:\t    4096 kB\nVmRSS:\t    2048 kB\n";
-        assert_eq!(status_mib(status, "VmHWM"), Some(4.0));
-        assert_eq!(status_mib(status, "VmRSS"), Some(2.0));
-        assert_eq!(status_mib(status, "VmSwap"), None);
-    }
 
     #[test]
     fn silence_is_no_answer() {
@@ -215,8 +261,8 @@ mod tests {
             second.write_all(&[0, 0, 0, 10, 0, 0, 0, 7]).unwrap();
             request
         });
-        assert!(!answers(&address));
-        assert!(answers(&address));
+        assert!(!answers(&address, Protocol::Kafka));
+        assert!(answers(&address, Protocol::Kafka));
         assert_eq!(thread.unwrap().join().unwrap(), FIRST_REQUEST);
     }
 }

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use super::{Subject, SubjectRef, Tools};
+use super::{Ports, Subject, SubjectRef, Tools};
 use crate::command::output;
 
 /// The release that is installed.
@@ -60,9 +60,9 @@ impl Subject for Tansu {
         Ok(VERSION.to_owned())
     }
 
-    fn command(&self, tools: &Tools, data: &Path, port: u16) -> Command {
+    fn command(&self, tools: &Tools, data: &Path, ports: &Ports) -> Command {
         let mut command = Command::new(Self::program(tools));
-        let address = format!("tcp://127.0.0.1:{port}");
+        let address = format!("tcp://127.0.0.1:{}", ports.clients);
         command.args(["broker", "--kafka-cluster-id", "bench", "--kafka-listener-url", &address]);
         command.args(["--kafka-advertised-listener-url", &address]);
         command.args(["--storage-engine", self.storage]);
