@@ -157,10 +157,11 @@ async fn a_store_serves_before_its_index_is_built() {
 
     let (running, mut background) = (broker.clone(), JoinSet::new());
     background.spawn(async move { running.run(std::future::pending()).await });
-    while indexed().await < Position(301) {
+    // It is read up to its end a moment before it is put in place.
+    let in_place = || broker.inner.state.stores.by_name(STORE).unwrap().index().is_some();
+    while !in_place() || indexed().await < Position(301) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert!(broker.inner.state.stores.by_name(STORE).unwrap().index().is_some());
     assert_eq!(answers(&broker).await, expected);
     assert_eq!(broker.list_names(&caller, names(Names::Streams)).await.unwrap(), streams);
     background.shutdown().await;
