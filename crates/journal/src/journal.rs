@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use annals_clock::Clock;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use crate::entry::{EntryKind, Group};
+use crate::entry::{Durability, EntryKind, Group};
 use crate::error::{AppendError, Damage, OpenError};
 use crate::files::{Files, write_atomically};
 use crate::frame::FrameKind;
@@ -223,6 +223,20 @@ impl Journal {
         self.shared.queue.request_roll();
     }
 
+    /// Makes durable what asynchronous groups have left, up to the last one that is acknowledged by now. In a journal that
+    /// is asynchronous itself nobody was promised that, and it does nothing.
+    ///
+    /// # Errors
+    /// If the journal stopped before.
+    pub async fn settle(&self) -> Result<(), AppendError> {
+        if self.shared.options.durability == Durability::Async {
+            return Ok(());
+        }
+        let wanted = self.shared.want_durable();
+        let reached = self.shared.durable.reaches(wanted, || self.shared.queue.stopped().is_some());
+        if reached.await { Ok(()) } else { Err(self.stopped_error()) }
+    }
+
     /// Refuses every append from now on, with this reason; reads go on. For owners that cannot decide any more.
     pub fn stop(&self, reason: &str) {
         self.shared.stop(reason);
@@ -284,6 +298,7 @@ impl Running {
         self.shared.queue.stop(CLOSED);
         self.shared.memory.close();
         self.shared.space.wake();
+        self.shared.durable.wake();
     }
 }
 

@@ -42,6 +42,7 @@
 //! ```
 
 mod cache;
+mod durable;
 mod entry;
 mod error;
 mod files;

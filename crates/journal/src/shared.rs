@@ -8,6 +8,7 @@ use annals_clock::Clock;
 use tokio::sync::Semaphore;
 
 use crate::cache::TailCache;
+use crate::durable::Durable;
 use crate::entry::EntryKind;
 use crate::error::{AppendError, Damage};
 use crate::files::Files;
@@ -41,6 +42,7 @@ pub(crate) struct Shared {
     /// The valid trim or deletion of each log, with the segment that holds it.
     pub(crate) controls: Mutex<HashMap<LogId, (Control, u64)>>,
     pub(crate) damage: Mutex<Vec<Damage>>,
+    pub(crate) durable: Durable,
     committed: AtomicU64,
 }
 
@@ -71,6 +73,7 @@ impl Shared {
             machine: OnceLock::new(),
             controls: Mutex::default(),
             damage: Mutex::default(),
+            durable: Durable::new(last),
             committed: AtomicU64::new(last.0),
             options,
             clock,
@@ -90,6 +93,21 @@ impl Shared {
 
     pub(crate) fn last_committed(&self) -> Sequence {
         Sequence(self.committed.load(Ordering::Acquire))
+    }
+
+    /// Makes everything durable that is committed by now. `false` if the journal stopped.
+    pub(crate) fn make_durable(&self) -> bool {
+        let committed = self.want_durable();
+        self.durable.wait(committed, || self.queue.stopped().is_some())
+    }
+
+    /// Asks for a sync, if something is committed that is not durable. Returns what will be.
+    pub(crate) fn want_durable(&self) -> Sequence {
+        let committed = self.last_committed();
+        if !self.durable.is_at(committed) {
+            self.queue.request_sync();
+        }
+        committed
     }
 
     /// Takes a trim or deletion into account. The one path for live and recovered ones.
@@ -126,6 +144,7 @@ impl Shared {
         let waiting = self.queue.stop(reason);
         self.memory.close();
         self.space.wake();
+        self.durable.wake();
         tracing::error!(reason, "the journal stopped accepting appends; reads go on");
         self.observer.stopped(reason);
         for pending in waiting {

@@ -1,7 +1,7 @@
 //! Which segments to delete or rewrite, and when it pays.
 //!
 //! - A segment in which nothing is live is deleted. Trims and deletions that it records and that still count are
-//!   appended again first.
+//!   appended again first, and whatever made it dead is on disk first.
 //! - A run of neighbours is rewritten when at least half of it is dead, or when many small files become one.
 //! - A log's segments are rewritten on demand of its owner ([`crate::Journal::rewrite`]), for compaction.
 //! - Otherwise, segments in which the entries of many logs lie mixed are brought in order: see [`super::cluster`].
@@ -121,6 +121,9 @@ fn delete_dead(shared: &Shared) -> bool {
         let controls = controls_in(shared, &segment);
         if !controls.is_empty() && !append_again(shared, &controls) {
             continue;
+        }
+        if !shared.make_durable() {
+            break;
         }
         shared.index.remove_segment(segment.name.first);
         let name = segment.name;

@@ -298,10 +298,13 @@ impl<'a> Output<'a> {
     }
 }
 
-/// Gives the new file its name and puts it in the place of the old ones.
+/// Gives the new file its name and puts it in the place of the old ones. What it leaves out is then replaced on disk, too.
 fn publish(shared: &Shared, run: Vec<Arc<Segment>>, written: Written, temporary: &str) -> io::Result<()> {
     let Written { segment, footer } = written;
     let name = segment.name;
+    if !shared.make_durable() {
+        return Err(io::Error::other("the journal has stopped"));
+    }
     shared.files.rename(temporary, &name.to_string())?;
     shared.files.sync_directory()?;
     let covered = name.first..name.last + 1;

@@ -128,6 +128,7 @@ impl Writer {
                 }
                 Taken::Nothing => self.idle()?,
                 Taken::Roll => self.roll_wanted = true,
+                Taken::Sync => {}
                 Taken::Closed => return self.finish(),
             }
             self.roll_if_wanted()?;
@@ -265,13 +266,17 @@ impl Writer {
         active.segment.file.sync_data().map_err(Fault::io("fdatasync"))?;
         self.durable = self.written;
         self.unsynced_since = None;
+        self.shared.durable.reached(self.durable);
         self.shared.observer.synced(self.now() - before, bytes, groups);
         Ok(())
     }
 
     fn sync_if_due(&mut self) -> Result<(), Fault> {
+        let wanted = self.shared.queue.take_sync();
         match self.unsynced_since {
-            Some(since) if self.now() >= since + self.shared.options.async_interval => self.sync(0, 0),
+            Some(since) if wanted || self.now() >= since + self.shared.options.async_interval => {
+                self.sync(0, 0)
+            }
             _ => Ok(()),
         }
     }

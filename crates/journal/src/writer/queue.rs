@@ -33,8 +33,16 @@ struct State {
     waiting: VecDeque<Pending>,
     closed: bool,
     roll: bool,
+    sync: bool,
     /// Once set, nothing is taken any more.
     stopped: Option<String>,
+}
+
+impl State {
+    /// Whether the writer is wanted for something else than groups.
+    fn is_wanted(&self) -> bool {
+        self.closed || self.roll || self.sync
+    }
 }
 
 /// What the writer finds.
@@ -42,6 +50,8 @@ pub(crate) enum Taken {
     Groups(VecDeque<Pending>),
     /// Somebody wants the active segment closed.
     Roll,
+    /// Somebody wants what is written to be durable: see [`Queue::take_sync`].
+    Sync,
     /// Nothing came for as long as the writer was ready to wait.
     Nothing,
     /// Closed and empty: the writer may go.
@@ -84,12 +94,15 @@ impl Queue {
             if std::mem::take(&mut state.roll) {
                 return Taken::Roll;
             }
+            if state.sync {
+                return Taken::Sync;
+            }
             state = match patience {
                 None => self.filled.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(patience) => {
                     let waited = self.filled.wait_timeout(state, patience);
                     let (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-                    if timeout.timed_out() && state.waiting.is_empty() && !state.closed && !state.roll {
+                    if timeout.timed_out() && state.waiting.is_empty() && !state.is_wanted() {
                         return Taken::Nothing;
                     }
                     state
@@ -103,6 +116,17 @@ impl Queue {
     pub(crate) fn request_roll(&self) {
         self.lock().roll = true;
         self.filled.notify_one();
+    }
+
+    /// Has what is written made durable soon, also where groups keep coming.
+    pub(crate) fn request_sync(&self) {
+        self.lock().sync = true;
+        self.filled.notify_one();
+    }
+
+    /// Whether somebody wanted that. Then it must be done.
+    pub(crate) fn take_sync(&self) -> bool {
+        std::mem::take(&mut self.lock().sync)
     }
 
     /// No group is taken any more; what waits is still written.

@@ -87,6 +87,27 @@ fn asynchronous_groups_are_synced_within_the_interval() {
 }
 
 #[test]
+fn what_asynchronous_groups_replace_stays_until_they_are_on_disk() {
+    let never = std::time::Duration::from_secs(3600);
+    let options = Options { durability: Durability::Async, async_interval: never, ..small() };
+    let files = FaultFiles::new();
+    let journal = open_with(&files, options.clone()).start(Arc::new(Idle)).unwrap();
+    for offset in 0..40 {
+        append(&journal, one(1, offset, 40_000)).unwrap();
+    }
+    let segments = || files.list().unwrap().into_iter().filter(|name| name.ends_with(".segment")).count();
+    eventually("there are sealed segments", || segments() > 2);
+    let mut trim = Group::new();
+    trim.trim(LogId(1), 40);
+    append(&journal, trim).unwrap();
+    eventually("the dead segments are gone", || segments() <= 2);
+    // The power fails before the next sync would be due: where the entries are gone, the trim is there.
+    let journal = open_with(&files.crash_keeping_only_synced(), options).start(Arc::new(Idle)).unwrap();
+    let facts = journal.log(LogId(1)).expect("the trim is there");
+    assert_eq!(facts.offsets, 40..40);
+}
+
+#[test]
 fn a_group_that_can_never_fit_is_refused_and_others_go_on() {
     let files = FaultFiles::new();
     files.set_capacity(Some(8 << 20));
