@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use super::Queues;
 use super::consume::Mailbox;
 use super::streams::topic_of;
+use crate::Inner;
 use crate::api::queues::{OwnerId, QueueError};
 
 /// One queue.
@@ -21,9 +22,9 @@ pub(crate) struct QueueEntry {
     /// The topic that it is, if it is a stream.
     topic: Option<Arc<str>>,
     state: Mutex<QueueState>,
-    /// Entries of the state log below this are durable.
-    durable: AtomicU64,
-    durable_changed: Arc<Notify>,
+    /// Entries of the state log below this are written.
+    written: AtomicU64,
+    written_changed: Arc<Notify>,
 }
 
 pub(crate) struct QueueState {
@@ -76,8 +77,8 @@ impl QueueEntry {
             definition,
             owner,
             state: Mutex::new(state),
-            durable: AtomicU64::new(0),
-            durable_changed: Arc::default(),
+            written: AtomicU64::new(0),
+            written_changed: Arc::default(),
         }
     }
 
@@ -182,27 +183,31 @@ impl QueueEntry {
         state.timer = None;
     }
 
-    /// Entries of the state log below `end` are durable.
-    pub(super) fn state_is_durable(&self, end: u64) {
-        self.durable.fetch_max(end, Ordering::AcqRel);
-        self.durable_changed.notify_waiters();
+    /// Entries of the state log below `end` are written.
+    pub(super) fn state_is_written(&self, end: u64) {
+        self.written.fetch_max(end, Ordering::AcqRel);
+        self.written_changed.notify_waiters();
     }
 
     pub(super) fn wake(&self) {
-        self.durable_changed.notify_waiters();
+        self.written_changed.notify_waiters();
     }
 
-    /// Told when something that is written to its state log is durable, and when the queue goes.
+    /// Told when something of its state log is written, and when the queue goes.
     pub(super) fn state_changed(&self) -> Arc<Notify> {
-        Arc::clone(&self.durable_changed)
+        Arc::clone(&self.written_changed)
     }
 
     /// Waits until the entry of the state log at `offset` is durable. `false` if it never will be.
-    pub(super) async fn until_durable(&self, offset: u64, queues: &Queues) -> bool {
+    pub(super) async fn until_durable(&self, offset: u64, inner: &Inner) -> bool {
+        self.until_written(offset, inner.queues()).await && inner.journal.settle().await.is_ok()
+    }
+
+    async fn until_written(&self, offset: u64, queues: &Queues) -> bool {
         loop {
-            let mut changed = std::pin::pin!(self.durable_changed.notified());
+            let mut changed = std::pin::pin!(self.written_changed.notified());
             changed.as_mut().enable();
-            if self.durable.load(Ordering::Acquire) > offset {
+            if self.written.load(Ordering::Acquire) > offset {
                 return true;
             }
             if queues.is_stopped() {

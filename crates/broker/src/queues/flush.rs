@@ -4,12 +4,13 @@
 //! any; while it is being written, the next ones collect. So the busier it is, the more settlements share an entry.
 //!
 //! No protocol tells a consumer that its acknowledgement is on disk, so mostly nobody waits for that, while publishers do wait for
-//! the disk: settlements stay back for [`GATHER`], to take one sync where they would take many. Whoever waits is served at once.
+//! the disk: settlements stay back for [`GATHER`], to share an entry, and are then written without a sync of their own. The next
+//! message's sync takes them along, or the journal's own at the end of its interval. Whoever waits is served at once.
 
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
-use annals_journal::{Group, Permit, Purpose, Ticket};
+use annals_journal::{Durability, Group, Permit, Purpose, Ticket};
 use annals_queues::routing::QueueId;
 
 use super::QueueEntry;
@@ -23,23 +24,32 @@ use crate::storage::Unavailable;
 const QUEUES_MAX: usize = 256;
 /// What a queue may add between being measured and being written.
 const SLACK: usize = 4 << 10;
-/// How long settlements may wait for others. What a crash within it undoes is delivered again, as any message whose
-/// acknowledgement did not arrive.
+/// How long settlements may wait for others. What a killed process has not written yet is delivered again, as any message whose
+/// acknowledgement did not arrive; after a power failure also what was not synced.
 const GATHER: Duration = Duration::from_millis(2);
 /// How long a full disk is left alone.
 const FULL_PAUSE: Duration = Duration::from_millis(100);
+
+/// Whether settlements have their own sync.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    /// Somebody waits.
+    None,
+    /// The next one will do.
+    Next,
+}
 
 /// Works until it is dropped or the journal stops.
 pub(super) async fn run(inner: &Inner) {
     let work = &inner.queues().work;
     loop {
         work.flush.any().await;
-        tokio::select! {
-            () = tokio::time::sleep(GATHER) => {}
-            () = work.flush_awaited.notified() => {}
-        }
+        let patience = tokio::select! {
+            () = tokio::time::sleep(GATHER) => Patience::Next,
+            () = work.flush_awaited.notified() => Patience::None,
+        };
         let waiting = work.flush.take(QUEUES_MAX);
-        match inner.flush(&waiting, false).await {
+        match inner.flush_with(&waiting, false, patience).await {
             Ok(()) => {}
             Err(Unavailable::DiskFull) => {
                 waiting.iter().for_each(|queue| work.flush.put(*queue));
@@ -69,11 +79,15 @@ pub(crate) async fn finish(inner: &Inner) {
 impl Inner {
     /// Writes what these queues settled. Durable on return. With `eager` their logs are trimmed also where it frees little.
     pub(super) async fn flush(&self, ids: &[QueueId], eager: bool) -> Result<(), Unavailable> {
+        self.flush_with(ids, eager, Patience::None).await
+    }
+
+    async fn flush_with(&self, ids: &[QueueId], eager: bool, patience: Patience) -> Result<(), Unavailable> {
         let entries = self.queues().entries_of(ids);
         let bound = |entry: &Arc<QueueEntry>| len_max(&entry.lock()) + SLACK;
         let bytes: usize = 128 + entries.iter().map(bound).sum::<usize>();
         let permit = self.journal.admit(bytes, Purpose::State).await?;
-        if let Some(ticket) = self.submit_changes(&entries, permit, bytes, eager) {
+        if let Some(ticket) = self.submit_changes(&entries, permit, bytes, eager, patience) {
             ticket.await?;
         }
         Ok(())
@@ -85,9 +99,13 @@ impl Inner {
         permit: Permit,
         bytes: usize,
         eager: bool,
+        patience: Patience,
     ) -> Option<Ticket> {
         let mut left = bytes - 128;
-        let mut group = Group::new();
+        let mut group = match patience {
+            Patience::None => Group::new(),
+            Patience::Next => Group::new().with_durability(Durability::Async),
+        };
         let mut locked: Vec<MutexGuard<'_, QueueState>> = Vec::with_capacity(entries.len());
         for entry in entries {
             let mut state = entry.lock();

@@ -243,7 +243,7 @@ impl Queues {
             Part::Lane(lane) => state.queue.applied(lane, header.end_offset()),
             Part::State => {
                 state.queue.state_applied(header.end_offset());
-                entry.state_is_durable(header.end_offset());
+                entry.state_is_written(header.end_offset());
             }
         }
         if part != Part::State {

@@ -77,7 +77,7 @@ impl Queues {
                 self.read_lane(journal, &mut queue, lane, offsets)?;
             }
             let entry = Arc::new(QueueEntry::new(queue, None, now_ms));
-            entry.state_is_durable(state_end);
+            entry.state_is_written(state_end);
             self.insert(Arc::clone(&entry));
             entry.advance(&mut entry.lock(), self);
         }

@@ -159,7 +159,7 @@ impl Inner {
             (changed, state.queue.has_changes().then(|| state.queue.state_end()))
         });
         match offset {
-            Some(offset) if !entry.until_durable(offset, self.queues()).await => {
+            Some(offset) if !entry.until_durable(offset, self).await => {
                 Err(QueueError::Unavailable(self.journal.stopped().unwrap_or_default()))
             }
             Some(_) | None => Ok(changed),

@@ -39,7 +39,7 @@ impl SettleTicket {
     /// If the journal stopped; then nobody knows.
     pub async fn durable(self) -> Result<(), String> {
         for (entry, offset) in self.waiting {
-            if !entry.until_durable(offset, self.inner.queues()).await {
+            if !entry.until_durable(offset, &self.inner).await {
                 return Err(self.inner.journal.stopped().unwrap_or_else(|| "it is shutting down".to_owned()));
             }
         }
