@@ -1,14 +1,14 @@
 //! Figures: what of ours is so many times what of theirs, and whether that is what it must be. One object each in
 //! `results.json`.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
 use crate::samples::{Samples, Series, median};
 use crate::scenario::{Baseline, Goal, Scenario};
 
 /// One object of `results.json`.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Figure {
     pub(crate) scenario: String,
     /// The quantity and the case.
@@ -34,14 +34,14 @@ pub(crate) struct Figure {
 }
 
 /// The values behind the medians.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Runs {
     pub(crate) ours: Vec<f64>,
     pub(crate) baseline: Vec<f64>,
 }
 
 /// Medians of the raw disk, measured before and after each subject's turn.
-#[derive(Serialize, Clone, Copy)]
+#[derive(Serialize, Deserialize, Clone, Copy)]
 pub(crate) struct RawDisk {
     pub(crate) write_sync_1mib_mb_per_s: f64,
     pub(crate) write_sync_4kib_p50_ms: f64,
@@ -49,7 +49,7 @@ pub(crate) struct RawDisk {
 }
 
 /// How it was measured.
-#[derive(Serialize, Clone)]
+#[derive(Serialize, Deserialize, Clone)]
 pub(crate) struct Settings {
     pub(crate) method: String,
     pub(crate) client: String,

@@ -9,15 +9,20 @@ use crate::scenario::Scenario;
 
 /// All scenarios, with the plots that lie in `plots`.
 pub(super) fn all(all: &[(&'static dyn Scenario, Samples)], plots: &str) -> String {
-    let mut text = goals_overview(all);
-    for (scenario, samples) in all {
-        let _ = writeln!(text, "## {}\n\n{}\n", scenario.name(), scenario.about());
-        let _ = writeln!(text, "Method: {}.\n", scenario.method());
-        text += &self::scenario(*scenario, samples);
-        for quantity in plot::plotted(samples) {
-            let name = plot::file_name(&samples.scenario, quantity);
-            let _ = writeln!(text, "![{}, {quantity}]({plots}/{name})\n", scenario.name());
-        }
+    let figures: Vec<Figure> =
+        all.iter().flat_map(|(scenario, samples)| figures(*scenario, samples)).collect();
+    let sections = all.iter().map(|(scenario, samples)| section(*scenario, samples, plots));
+    goals_overview(&figures) + &sections.collect::<String>()
+}
+
+/// One scenario with its heading, its method and its plots.
+pub(super) fn section(scenario: &dyn Scenario, samples: &Samples, plots: &str) -> String {
+    let mut text =
+        format!("## {}\n\n{}\n\nMethod: {}.\n\n", scenario.name(), scenario.about(), scenario.method());
+    text += &self::scenario(scenario, samples);
+    for quantity in plot::plotted(samples) {
+        let name = plot::file_name(&samples.scenario, quantity);
+        let _ = writeln!(text, "![{}, {quantity}]({plots}/{name})\n", scenario.name());
     }
     text
 }
@@ -40,9 +45,7 @@ pub(super) fn scenario(scenario: &dyn Scenario, samples: &Samples) -> String {
 }
 
 /// Every goal of every scenario.
-fn goals_overview(all: &[(&'static dyn Scenario, Samples)]) -> String {
-    let figures: Vec<Figure> =
-        all.iter().flat_map(|(scenario, samples)| figures(*scenario, samples)).collect();
+pub(super) fn goals_overview(figures: &[Figure]) -> String {
     let goals: Vec<&Figure> = figures.iter().filter(|figure| figure.goal.is_some()).collect();
     if goals.is_empty() {
         return String::new();
