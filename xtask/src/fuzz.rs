@@ -10,8 +10,8 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::shell;
 use crate::workspace::Workspace;
+use crate::{shell, side_by_side};
 
 /// Search for inputs that break a promise.
 #[derive(clap::Args)]
@@ -78,9 +78,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
 /// A short search with every target.
 pub(crate) fn for_ci(workspace: &Workspace) -> Result<()> {
     let fuzzers = Fuzzers::build(workspace)?;
-    for target in fuzzers.choose(None)? {
-        fuzzers.search(&target, CI_SECONDS)?;
-    }
+    let workers = std::thread::available_parallelism()?.get();
+    side_by_side::each(&fuzzers.choose(None)?, workers, |target| fuzzers.search(target, CI_SECONDS))?;
     Ok(())
 }
 

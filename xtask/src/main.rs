@@ -13,6 +13,7 @@ mod fuzz;
 mod kafka;
 mod reliability;
 mod shell;
+mod side_by_side;
 mod suites;
 mod tally;
 mod test;

@@ -39,6 +39,7 @@ fn run_file(run: &Run<'_>, sources: &Path, file: &str, outcomes: &mut Vec<Outcom
     command.args(["test", "--locked", "--no-default-features", "--features", "tokio,smol,default-runtime"]);
     command.args(["--test", file, "--no-fail-fast", "--", "--test-threads=1"]).current_dir(sources);
     command.env("AMQP_ADDR", run.amqp_url("%2f")).env("CARGO_TARGET_DIR", run.folder.join("build"));
+    command.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_INCREMENTAL", "0");
     let (clock, before, mut begun) = (Clock::system(), outcomes.len(), None);
     let end = shell::read_lines(&mut command, LIMIT, |line| {
         println!("{line}");

@@ -7,7 +7,6 @@
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -15,7 +14,7 @@ use serde_json::Value;
 
 use super::list::{End, Outcome};
 use super::{Run, Suite};
-use crate::shell;
+use crate::{shell, side_by_side};
 
 pub(super) const SUITE: Suite = Suite {
     name: "librdkafka",
@@ -69,28 +68,14 @@ struct Tests<'a> {
 }
 
 fn run_all(run: &Run<'_>, tests: &Tests<'_>, numbers: &[&str]) -> Result<Vec<Outcome>> {
-    let waiting = Mutex::new(numbers.iter());
-    let next = || waiting.lock().ok()?.next().copied();
-    let worker = || -> Result<Vec<Outcome>> {
-        let mut outcomes = Vec::new();
-        while let Some(number) = next() {
-            let ended = run_number(run, tests, number, "first")?;
-            for outcome in ended.iter().filter(|outcome| outcome.end != End::Skipped) {
-                println!("{:44} {:?} after {:.1} s", outcome.name, outcome.end, outcome.seconds);
-            }
-            outcomes.extend(ended);
+    let ended = side_by_side::each(numbers, WORKERS, |number| {
+        let ended = run_number(run, tests, number, "first")?;
+        for outcome in ended.iter().filter(|outcome| outcome.end != End::Skipped) {
+            println!("{:44} {:?} after {:.1} s", outcome.name, outcome.end, outcome.seconds);
         }
-        Ok(outcomes)
-    };
-    let ended: Vec<_> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(worker)).collect();
-        workers.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
-    });
-    let mut outcomes = Vec::new();
-    for end in ended {
-        outcomes.extend(end.map_err(|_| anyhow::anyhow!("a worker panicked"))??);
-    }
-    Ok(outcomes)
+        Ok(ended)
+    })?;
+    Ok(ended.into_iter().flatten().collect())
 }
 
 /// Runs what failed against expectation again, one at a time.
