@@ -1,6 +1,7 @@
 //! What callers hand to the journal: groups of entries, each for one log.
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
@@ -11,6 +12,7 @@ use crate::id::LogId;
 pub struct Group {
     pub(crate) entries: Vec<Entry>,
     pub(crate) durability: Option<Durability>,
+    pub(crate) linger: Option<Duration>,
 }
 
 impl Group {
@@ -47,6 +49,14 @@ impl Group {
     #[must_use]
     pub fn with_durability(mut self, durability: Durability) -> Self {
         self.durability = Some(durability);
+        self
+    }
+
+    /// Lets this group wait for another one that does not linger, to be written with it; alone it is written after about
+    /// this time.
+    #[must_use]
+    pub fn with_linger(mut self, linger: Duration) -> Self {
+        self.linger = Some(linger);
         self
     }
 

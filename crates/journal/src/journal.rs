@@ -223,6 +223,11 @@ impl Journal {
         self.shared.queue.request_roll();
     }
 
+    /// Has groups that linger ([`Group::with_linger`]) written now.
+    pub fn hurry(&self) {
+        self.shared.queue.hurry();
+    }
+
     /// Makes durable what asynchronous groups have left, up to the last one that is acknowledged by now. In a journal that
     /// is asynchronous itself nobody was promised that, and it does nothing.
     ///

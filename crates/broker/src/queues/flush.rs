@@ -4,8 +4,9 @@
 //! any; while it is being written, the next ones collect. So the busier it is, the more settlements share an entry.
 //!
 //! No protocol tells a consumer that its acknowledgement is on disk, so mostly nobody waits for that, while publishers do wait for
-//! the disk: settlements stay back for [`GATHER`], to share an entry, and are then written without a sync of their own. The next
-//! message's sync takes them along, or the journal's own at the end of its interval. Whoever waits is served at once.
+//! the disk: settlements stay back for [`GATHER`], to share an entry, and then for [`LINGER`], to share the write and the sync of
+//! the next message. Without one they are written and not synced; the journal does that at the end of its interval. Whoever
+//! waits is served at once.
 
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
@@ -27,10 +28,12 @@ const SLACK: usize = 4 << 10;
 /// How long settlements may wait for others. What a killed process has not written yet is delivered again, as any message whose
 /// acknowledgement did not arrive; after a power failure also what was not synced.
 const GATHER: Duration = Duration::from_millis(2);
+/// How long they then wait for something that is to be synced, to be written with it instead of taking a write of their own.
+const LINGER: Duration = Duration::from_millis(5);
 /// How long a full disk is left alone.
 const FULL_PAUSE: Duration = Duration::from_millis(100);
 
-/// Whether settlements have their own sync.
+/// Whether settlements have their own write and sync.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Patience {
     /// Somebody waits.
@@ -49,7 +52,15 @@ pub(super) async fn run(inner: &Inner) {
             () = work.flush_awaited.notified() => Patience::None,
         };
         let waiting = work.flush.take(QUEUES_MAX);
-        match inner.flush_with(&waiting, false, patience).await {
+        let mut flushing = std::pin::pin!(inner.flush_with(&waiting, false, patience));
+        let flushed = tokio::select! {
+            flushed = &mut flushing => flushed,
+            () = work.flush_awaited.notified() => {
+                inner.journal.hurry();
+                flushing.await
+            }
+        };
+        match flushed {
             Ok(()) => {}
             Err(Unavailable::DiskFull) => {
                 waiting.iter().for_each(|queue| work.flush.put(*queue));
@@ -104,7 +115,7 @@ impl Inner {
         let mut left = bytes - 128;
         let mut group = match patience {
             Patience::None => Group::new(),
-            Patience::Next => Group::new().with_durability(Durability::Async),
+            Patience::Next => Group::new().with_durability(Durability::Async).with_linger(LINGER),
         };
         let mut locked: Vec<MutexGuard<'_, QueueState>> = Vec::with_capacity(entries.len());
         for entry in entries {

@@ -288,7 +288,7 @@ impl Writer {
         self.shared.space.written(groups.iter().map(|group| group.pending.reservation).sum(), used);
         self.shared.upkeep.writer_wrote(used);
         let batch = Batch { segment: Arc::clone(&active.segment), end: active.position, chunks, groups };
-        let waiting = !self.waiting.is_empty() || !self.shared.queue.is_empty();
+        let waiting = !self.waiting.is_empty() || !self.shared.queue.is_idle();
         self.commits.written(batch, waiting).map_err(commit_thread_gone)
     }
 

@@ -31,6 +31,8 @@ pub(crate) struct Queue {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Pending>,
+    /// One of those that wait does not linger.
+    hurried: bool,
     closed: bool,
     roll: bool,
     sync: bool,
@@ -39,6 +41,12 @@ struct State {
 }
 
 impl State {
+    /// How long what waits may linger. `None` if nothing does or it is to be written now.
+    fn linger(&self) -> Option<Duration> {
+        let lingers = !self.hurried && !self.is_wanted();
+        self.waiting.front().filter(|_| lingers).and_then(|pending| pending.group.linger)
+    }
+
     /// Whether the writer is wanted for something else than groups.
     fn is_wanted(&self) -> bool {
         self.closed || self.roll || self.sync
@@ -73,42 +81,59 @@ impl Queue {
             let _ = pending.done.send(Err(AppendError::Stopped { reason }));
             return;
         }
+        let (was_empty, was_hurried) = (state.waiting.is_empty(), state.hurried);
+        state.hurried |= pending.group.linger.is_none();
         state.waiting.push_back(pending);
-        if state.waiting.len() == 1 {
+        if was_empty || state.hurried != was_hurried {
             self.filled.notify_one();
         }
     }
 
-    /// Whether nothing waits.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.lock().waiting.is_empty()
+    /// Whether nothing waits that does not linger.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.lock().hurried
+    }
+
+    /// Has what lingers written now.
+    pub(crate) fn hurry(&self) {
+        let mut state = self.lock();
+        state.hurried = !state.waiting.is_empty();
+        self.filled.notify_one();
     }
 
     /// Takes everything that waits; if nothing does, waits up to `patience`.
     pub(crate) fn take(&self, patience: Option<Duration>) -> Taken {
         let mut state = self.lock();
-        while state.waiting.is_empty() {
-            if state.closed {
-                return Taken::Closed;
+        loop {
+            let linger = state.linger();
+            if linger.is_none() && !state.waiting.is_empty() {
+                break;
             }
-            if std::mem::take(&mut state.roll) {
-                return Taken::Roll;
-            }
-            if state.sync {
-                return Taken::Sync;
-            }
-            state = match patience {
-                None => self.filled.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(patience) => {
-                    let waited = self.filled.wait_timeout(state, patience);
-                    let (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-                    if timeout.timed_out() && state.waiting.is_empty() && !state.is_wanted() {
-                        return Taken::Nothing;
-                    }
-                    state
+            if state.waiting.is_empty() {
+                if state.closed {
+                    return Taken::Closed;
                 }
+                if std::mem::take(&mut state.roll) {
+                    return Taken::Roll;
+                }
+                if state.sync {
+                    return Taken::Sync;
+                }
+            }
+            let timeout = linger.or(patience);
+            let Some(timeout) = timeout else {
+                state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
             };
+            let waited = self.filled.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner);
+            state = waited.0;
+            match (waited.1.timed_out(), linger) {
+                (true, Some(_)) => break,
+                (true, None) if state.waiting.is_empty() && !state.is_wanted() => return Taken::Nothing,
+                _ => {}
+            }
         }
+        state.hurried = false;
         Taken::Groups(std::mem::take(&mut state.waiting))
     }
 

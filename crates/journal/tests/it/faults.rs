@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use annals_clock::Clock;
-use annals_journal::{AppendError, Durability, FaultFiles, Files, Group, Idle, Journal, LogId, Options};
+use annals_journal::{AppendError, FaultFiles, Files, Group, Idle, Journal, LogId};
 
 use crate::counting::CountingFiles;
 use crate::rewrite::eventually;
-use crate::world::{append, one, open_with, payload, read_all, small, start};
+use crate::world::{append, one, read_all, small, start};
 
 #[test]
 fn a_failed_sync_stops_writes_loudly_and_reads_go_on() {
@@ -61,50 +61,6 @@ fn a_full_disk_refuses_appends_keeps_reading_and_trimming_and_recovers_by_itself
     assert_eq!(read_all(&journal, 1).len(), 11);
     let journal = start(&files.crash_keeping_only_synced());
     assert_eq!(read_all(&journal, 1).len(), 11);
-}
-
-#[test]
-fn asynchronous_groups_are_synced_within_the_interval() {
-    let files = FaultFiles::new();
-    let options = Options {
-        durability: Durability::Async,
-        async_interval: std::time::Duration::from_millis(30),
-        ..small()
-    };
-    let journal = open_with(&files, options).start(Arc::new(Idle)).unwrap();
-    append(&journal, one(1, 0, 100)).unwrap();
-    let mut tries = 0;
-    while read_all(&start(&files.crash_keeping_only_synced()), 1).is_empty() {
-        tries += 1;
-        assert!(tries < 200, "it was never synced");
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    // A group may ask for more than the journal's own durability.
-    let mut group = Group::new().with_durability(Durability::Sync);
-    group.push(LogId(1), 1, 1, 0, payload(LogId(1), 1, 100));
-    append(&journal, group).unwrap();
-    assert_eq!(read_all(&start(&files.crash_keeping_only_synced()), 1), [0, 1]);
-}
-
-#[test]
-fn what_asynchronous_groups_replace_stays_until_they_are_on_disk() {
-    let never = std::time::Duration::from_secs(3600);
-    let options = Options { durability: Durability::Async, async_interval: never, ..small() };
-    let files = FaultFiles::new();
-    let journal = open_with(&files, options.clone()).start(Arc::new(Idle)).unwrap();
-    for offset in 0..40 {
-        append(&journal, one(1, offset, 40_000)).unwrap();
-    }
-    let segments = || files.list().unwrap().into_iter().filter(|name| name.ends_with(".segment")).count();
-    eventually("there are sealed segments", || segments() > 2);
-    let mut trim = Group::new();
-    trim.trim(LogId(1), 40);
-    append(&journal, trim).unwrap();
-    eventually("the dead segments are gone", || segments() <= 2);
-    // The power fails before the next sync would be due: where the entries are gone, the trim is there.
-    let journal = open_with(&files.crash_keeping_only_synced(), options).start(Arc::new(Idle)).unwrap();
-    let facts = journal.log(LogId(1)).expect("the trim is there");
-    assert_eq!(facts.offsets, 40..40);
 }
 
 #[test]

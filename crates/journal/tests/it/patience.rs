@@ -1,0 +1,123 @@
+//! Groups that need not be on disk at once, and groups that may wait for others.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use annals_journal::{Durability, FaultFiles, Files, Group, Idle, Journal, LogId, Options, Purpose, Ticket};
+
+use crate::rewrite::eventually;
+use crate::world::{append, block_on, one, open_with, payload, read_all, small, start};
+
+/// Long enough for a test to fail if anything waits for it.
+const NEVER: Duration = Duration::from_secs(3600);
+
+#[test]
+fn asynchronous_groups_are_synced_within_the_interval() {
+    let files = FaultFiles::new();
+    let options =
+        Options { durability: Durability::Async, async_interval: Duration::from_millis(30), ..small() };
+    let journal = open_with(&files, options).start(Arc::new(Idle)).unwrap();
+    append(&journal, one(1, 0, 100)).unwrap();
+    let mut tries = 0;
+    while read_all(&start(&files.crash_keeping_only_synced()), 1).is_empty() {
+        tries += 1;
+        assert!(tries < 200, "it was never synced");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // A group may ask for more than the journal's own durability.
+    let mut group = Group::new().with_durability(Durability::Sync);
+    group.push(LogId(1), 1, 1, 0, payload(LogId(1), 1, 100));
+    append(&journal, group).unwrap();
+    assert_eq!(read_all(&start(&files.crash_keeping_only_synced()), 1), [0, 1]);
+}
+
+#[test]
+fn what_asynchronous_groups_replace_stays_until_they_are_on_disk() {
+    let options = Options { durability: Durability::Async, async_interval: NEVER, ..small() };
+    let files = FaultFiles::new();
+    let journal = open_with(&files, options.clone()).start(Arc::new(Idle)).unwrap();
+    for offset in 0..40 {
+        append(&journal, one(1, offset, 40_000)).unwrap();
+    }
+    let segments = || files.list().unwrap().into_iter().filter(|name| name.ends_with(".segment")).count();
+    eventually("there are sealed segments", || segments() > 2);
+    let mut trim = Group::new();
+    trim.trim(LogId(1), 40);
+    append(&journal, trim).unwrap();
+    eventually("the dead segments are gone", || segments() <= 2);
+    // The power fails before the next sync would be due: where the entries are gone, the trim is there.
+    let journal = open_with(&files.crash_keeping_only_synced(), options).start(Arc::new(Idle)).unwrap();
+    let facts = journal.log(LogId(1)).expect("the trim is there");
+    assert_eq!(facts.offsets, 40..40);
+}
+
+#[test]
+fn settling_makes_asynchronous_groups_durable() {
+    let files = FaultFiles::new();
+    let options = Options { async_interval: NEVER, ..small() };
+    let journal = open_with(&files, options.clone()).start(Arc::new(Idle)).unwrap();
+    append(&journal, one(1, 0, 100).with_durability(Durability::Async)).unwrap();
+    assert!(read_all(&start(&files.crash_keeping_only_synced()), 1).is_empty());
+    block_on(journal.settle()).unwrap();
+    assert_eq!(read_all(&start(&files.crash_keeping_only_synced()), 1), [0]);
+    journal.stop("a test");
+    block_on(journal.settle()).expect("nothing is left to do");
+
+    // Where that is the promise anyway, nobody waits.
+    let files = FaultFiles::new();
+    let options = Options { durability: Durability::Async, ..options };
+    let journal = open_with(&files, options).start(Arc::new(Idle)).unwrap();
+    append(&journal, one(1, 0, 100)).unwrap();
+    files.fail_syncs(true);
+    block_on(journal.settle()).unwrap();
+    files.fail_syncs(false);
+}
+
+/// Submits a group and sees that it waits.
+fn linger(journal: &Journal, offset: u64, linger: Duration) -> Ticket {
+    let group = one(1, offset, 100).with_linger(linger);
+    let permit = block_on(journal.admit(4096, Purpose::Data)).unwrap();
+    let mut ticket = journal.submit(permit, group);
+    std::thread::sleep(Duration::from_millis(30));
+    let state = Pin::new(&mut ticket).poll(&mut Context::from_waker(Waker::noop()));
+    assert!(state.is_pending(), "it was written at once");
+    ticket
+}
+
+#[test]
+fn a_group_that_lingers_is_written_with_the_next_that_does_not() {
+    let files = FaultFiles::new();
+    let journal = start(&files);
+    let first = linger(&journal, 0, NEVER);
+    let second = linger(&journal, 1, NEVER);
+    append(&journal, one(2, 0, 100)).unwrap();
+    assert_eq!((first.wait().unwrap().0 + 1, second.wait().unwrap().0 + 1), (2, 3));
+    assert_eq!(read_all(&start(&files.crash_keeping_only_synced()), 1), [0, 1]);
+}
+
+#[test]
+fn a_group_that_lingers_alone_is_written_when_its_time_is_over_or_somebody_is_in_a_hurry() {
+    let files = FaultFiles::new();
+    let journal = start(&files);
+    linger(&journal, 0, Duration::from_millis(60)).wait().unwrap();
+    let ticket = linger(&journal, 1, NEVER);
+    journal.hurry();
+    ticket.wait().unwrap();
+    let ticket = linger(&journal, 2, NEVER);
+    journal.roll();
+    ticket.wait().unwrap();
+    let ticket = linger(&journal, 3, NEVER);
+    journal.close();
+    ticket.wait().unwrap();
+    assert_eq!(read_all(&start(&files.crash_keeping_only_synced()), 1), [0, 1, 2, 3]);
+}
+
+#[test]
+fn a_group_that_lingers_is_given_back_when_the_journal_stops() {
+    let journal = start(&FaultFiles::new());
+    let ticket = linger(&journal, 0, NEVER);
+    journal.stop("a test");
+    assert!(ticket.wait().is_err());
+}
