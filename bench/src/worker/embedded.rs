@@ -11,11 +11,12 @@ use annals_broker::api::stores::{
 use annals_broker::{Broker, Options};
 use annals_clock::Clock;
 use annals_event::Event;
-use annals_journal::DiskFiles;
+use annals_journal::{DiskFiles, Files};
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
+use super::slow::SlowFiles;
 use super::{Appended, EVENT_BYTES, Pace, ReadBack, Reopened, driver, process};
 
 const STORE: &str = "bench";
@@ -37,6 +38,9 @@ pub(super) struct AppendOptions {
     /// Events that every stream gets before
     #[arg(long, default_value_t = 0)]
     filled: u64,
+    /// How much longer each sync takes, in milliseconds
+    #[arg(long, default_value_t = 0)]
+    sync_ms: u64,
 }
 
 #[derive(clap::Args)]
@@ -66,8 +70,15 @@ struct Embedded {
 
 impl Embedded {
     async fn open(directory: &Path) -> Result<Self> {
+        Self::open_slow(directory, Duration::ZERO).await
+    }
+
+    /// Opens a broker on a disk whose syncs take so much longer.
+    async fn open_slow(directory: &Path, sync: Duration) -> Result<Self> {
         std::fs::create_dir_all(directory)?;
-        let (clock, files) = (Clock::system(), Arc::new(DiskFiles::open(directory)?));
+        let (clock, files) = (Clock::system(), DiskFiles::open(directory)?);
+        let files: Arc<dyn Files> =
+            if sync.is_zero() { Arc::new(files) } else { Arc::new(SlowFiles::new(files, sync)) };
         let options = Options { index_directory: Some(indexes(directory)), ..Options::default() };
         let broker = Broker::open(options, annals_journal::Options::default(), files, clock.clone())?;
         let (running, mut background) = (broker.clone(), JoinSet::new());
@@ -205,7 +216,8 @@ fn name_of(stream: u64) -> Result<StreamName> {
 }
 
 pub(super) async fn append(options: AppendOptions) -> Result<Appended> {
-    let store = Embedded::open(&options.directory).await?;
+    let sync = Duration::from_millis(options.sync_ms);
+    let store = Embedded::open_slow(&options.directory, sync).await?;
     store.fill(options.pace.streams, options.filled).await?;
     store.wait_for_index().await;
     let clients = (0..options.pace.in_flight).map(|_| store.client()).collect();

@@ -8,6 +8,7 @@ mod embedded;
 mod http;
 mod postgres;
 mod process;
+mod slow;
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};

@@ -50,6 +50,12 @@ pub(super) const LINES: &[Line] = &[
         work: Work::Tests(&[KILLS]),
     },
     Line {
+        name: "amqp-kills",
+        what: "200 times kill -9 while a publisher waits for confirms and a consumer takes messages in transactions",
+        must: "every confirmed message is there, in order and once; none whose transaction was confirmed comes again",
+        work: Work::Tests(&[AMQP_KILLS]),
+    },
+    Line {
         name: "full-disk",
         what: "a filesystem of 96 MB is filled, twice, and the server killed on it while it is full",
         must: "writes are refused with an error that says so; reads, commits and deletions go on; writes resume by themselves \
@@ -76,6 +82,12 @@ pub(super) const LINES: &[Line] = &[
         what: "10,000 idle connections, under a memory limit of 512 MiB",
         must: "at most 32 KiB for each; a client beside them is served, and so is each of them",
         work: Work::Tests(&[IDLE]),
+    },
+    Line {
+        name: "amqp-idle",
+        what: "5,000 idle AMQP connections, each with a channel",
+        must: "at most 64 KiB for each; a client beside them is served, and so are they",
+        work: Work::Tests(&[AMQP_IDLE]),
     },
     Line {
         name: "stalled",
@@ -131,6 +143,13 @@ const SLOW_DISK: Test = Test {
 const IDLE: Test = Test {
     name: "scale::idle_connections_cost_little_and_disturb_nobody",
     size: Some(("ANNALS_TEST_IDLE", "10000", "1000")),
+    ..KILLS
+};
+const AMQP_KILLS: Test =
+    Test { name: "amqp::what_was_confirmed_is_there_after_kills_and_what_is_done_with_is_not", ..KILLS };
+const AMQP_IDLE: Test = Test {
+    name: "amqp::idle_amqp_connections_cost_little",
+    size: Some(("ANNALS_TEST_IDLE", "5000", "1000")),
     ..KILLS
 };
 const STALLED: Test = Test {

@@ -287,7 +287,9 @@ fn what_was_confirmed_is_there_after_kills_and_what_is_done_with_is_not() {
     let left = drain(&address);
     let (confirmed, taken, done) =
         (told.confirmed.lock().unwrap(), told.taken.lock().unwrap(), told.done.lock().unwrap());
-    println!("figure: messages confirmed={}, done with={}", confirmed.len(), done.len());
+    println!("figure: kills={kills}");
+    println!("figure: messages confirmed={}", confirmed.len());
+    println!("figure: messages done with={}", done.len());
     assert!(!confirmed.is_empty() && !done.is_empty(), "seed {seed}: something happened");
     assert!(left.is_sorted_by(|a, b| a < b), "seed {seed}: in order, none twice: {left:?}");
     let left: BTreeSet<u64> = left.into_iter().collect();
