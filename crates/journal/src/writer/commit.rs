@@ -48,7 +48,7 @@ pub(crate) struct Packed {
 }
 
 /// So many groups the writer completes itself, if nothing waits for it.
-const OWN_GROUPS_MAX: usize = 8;
+const OWN_GROUPS_MAX: usize = 2;
 /// And no more bytes: after a large write the next is mostly on its way, and it gains from both threads.
 const OWN_BYTES_MAX: usize = 64 << 10;
 

@@ -10,6 +10,7 @@
 //! - after a failed write or sync nothing is acknowledged any more.
 
 pub(crate) mod commit;
+mod gather;
 mod pack;
 pub(crate) mod queue;
 pub(crate) mod retired;
@@ -26,6 +27,7 @@ use crate::id::{LogId, Sequence};
 use crate::segment::{DATA_START, Segment};
 use crate::shared::Shared;
 use commit::{Batch, Commits, Gone, Packed};
+use gather::Gather;
 use pack::Packer;
 use queue::{Pending, Taken};
 
@@ -60,6 +62,7 @@ pub(crate) struct Writer {
     marked: bool,
     /// Somebody wishes the active segment to be closed.
     roll_wanted: bool,
+    gather: Gather,
 }
 
 /// The segment being written.
@@ -109,6 +112,7 @@ impl Writer {
             unsynced_since: None,
             marked: true,
             roll_wanted: false,
+            gather: Gather::default(),
         }
     }
 
@@ -121,6 +125,7 @@ impl Writer {
 
     fn serve(&mut self) -> Result<(), Fault> {
         loop {
+            self.gather();
             match self.shared.queue.take(Some(self.patience())) {
                 Taken::Groups(groups) => {
                     self.waiting = groups;
@@ -133,6 +138,14 @@ impl Writer {
             }
             self.roll_if_wanted()?;
             self.sync_if_due()?;
+        }
+    }
+
+    /// Gives those who were just answered the time to send what comes next, where that pays.
+    fn gather(&mut self) {
+        if let Some((wait, more)) = self.gather.wish() {
+            let came = self.shared.queue.gather(wait, more);
+            self.gather.waited(more, came);
         }
     }
 
@@ -267,7 +280,9 @@ impl Writer {
         self.durable = self.written;
         self.unsynced_since = None;
         self.shared.durable.reached(self.durable);
-        self.shared.observer.synced(self.now() - before, bytes, groups);
+        let took = self.now() - before;
+        self.gather.synced(took, bytes, groups);
+        self.shared.observer.synced(took, bytes, groups);
         Ok(())
     }
 

@@ -33,6 +33,8 @@ struct State {
     waiting: VecDeque<Pending>,
     /// One of those that wait does not linger.
     hurried: bool,
+    /// The writer wants to know when so many wait.
+    awaited: Option<usize>,
     closed: bool,
     roll: bool,
     sync: bool,
@@ -84,7 +86,7 @@ impl Queue {
         let (was_empty, was_hurried) = (state.waiting.is_empty(), state.hurried);
         state.hurried |= pending.group.linger.is_none();
         state.waiting.push_back(pending);
-        if was_empty || state.hurried != was_hurried {
+        if was_empty || state.hurried != was_hurried || state.awaited == Some(state.waiting.len()) {
             self.filled.notify_one();
         }
     }
@@ -99,6 +101,19 @@ impl Queue {
         let mut state = self.lock();
         state.hurried = !state.waiting.is_empty();
         self.filled.notify_one();
+    }
+
+    /// Waits up to `wait` until `more` groups wait than now, and returns how many more do.
+    pub(crate) fn gather(&self, wait: Duration, more: usize) -> usize {
+        let mut state = self.lock();
+        let before = state.waiting.len();
+        state.awaited = Some(before + more);
+        let too_few = |state: &mut State| state.waiting.len() < before + more && !state.is_wanted();
+        let waited = self.filled.wait_timeout_while(state, wait, too_few);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        state.awaited = None;
+        // Some may have been given back meanwhile.
+        state.waiting.len().saturating_sub(before)
     }
 
     /// Takes everything that waits; if nothing does, waits up to `patience`.

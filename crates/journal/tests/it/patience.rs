@@ -2,10 +2,14 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use annals_journal::{Durability, FaultFiles, Files, Group, Idle, Journal, LogId, Options, Purpose, Ticket};
+use annals_clock::Clock;
+use annals_journal::{
+    Durability, FaultFiles, Files, Group, Idle, Journal, LogId, Observer, Options, Purpose, Ticket,
+};
 
 use crate::rewrite::eventually;
 use crate::world::{append, block_on, one, open_with, payload, read_all, small, start};
@@ -120,4 +124,38 @@ fn a_group_that_lingers_is_given_back_when_the_journal_stops() {
     let ticket = linger(&journal, 0, NEVER);
     journal.stop("a test");
     assert!(ticket.wait().is_err());
+}
+
+/// Counts the syncs that carried groups.
+#[derive(Default)]
+struct Syncs(AtomicUsize);
+
+impl Observer for Syncs {
+    fn synced(&self, _took: Duration, _bytes: usize, groups: usize) {
+        self.0.fetch_add(usize::from(groups > 0), Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn on_a_slow_disk_clients_that_wait_for_each_append_share_every_sync() {
+    const CLIENTS: u64 = 16;
+    const APPENDS: u64 = 12;
+    let (files, syncs) = (FaultFiles::new(), Arc::new(Syncs::default()));
+    let opened =
+        Journal::open(small(), Arc::new(files.clone()), Clock::system(), Arc::clone(&syncs) as _).unwrap();
+    let journal = opened.start(Arc::new(Idle)).unwrap();
+    files.delay_syncs(Duration::from_millis(40));
+    std::thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let journal = &journal;
+            scope.spawn(move || {
+                for offset in 0..APPENDS {
+                    append(journal, one(client, offset, 100)).unwrap();
+                }
+            });
+        }
+    });
+    // In two camps it would be twice as many as appends of one client.
+    let syncs = syncs.0.load(Ordering::Relaxed) as u64;
+    assert!(syncs < APPENDS * 3 / 2, "{syncs} syncs for {APPENDS} appends of each client");
 }
