@@ -30,6 +30,25 @@ fn a_store_does_what_the_model_does() {
     }
 }
 
+#[test]
+fn what_is_flushed_in_little_pieces_lies_together() {
+    const EVENTS: usize = 700;
+    let (mut driver, mut model, mut dice) = (Driver::new(1), Simple::default(), Dice(1));
+    for _ in 0..EVENTS {
+        let event = Event { id: model.new_id(), kind: "Opened".to_owned(), tags: vec!["red".to_owned()] };
+        let ask =
+            Ask { writes: vec![("account-1".to_owned(), Expected::Any, vec![event])], ..Ask::default() };
+        model.check_append(&driver.append(&ask), &ask);
+        driver.make_durable(usize::MAX, &mut model);
+        driver.flush();
+    }
+    // Three chunks of 256 for the stream, its category, the type and the tag; the checkpoint, the stream and two names.
+    assert_eq!(driver.entries_in_index(), 4 * 3 + 4);
+    for _ in 0..300 {
+        read(&driver, &model, &mut dice);
+    }
+}
+
 fn live(seed: u64) {
     let mut dice = Dice(seed);
     let (mut driver, mut model) = (Driver::new(seed), Simple::default());

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use annals_clock::Uuid;
 use annals_eventstore::index::{Entry, MemoryTable, Table, TableError};
-use redb::{Database, Durability, ReadableDatabase, TableDefinition};
+use redb::{Database, Durability, ReadOnlyTable, ReadableDatabase, TableDefinition};
 
 const ENTRIES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("entries");
 const EXTENSION: &str = "redb";
@@ -139,22 +139,28 @@ impl FileTable {
         })
     }
 
-    fn write_all(&self, entries: Vec<Entry>) -> Result<(), TableError> {
+    fn write_all(
+        &self,
+        entries: &mut dyn Iterator<Item = Result<Entry, TableError>>,
+    ) -> Result<(), TableError> {
         let mut write = self.database.begin_write().map_err(storage)?;
-        let unsynced = self.unsynced.fetch_add(entries.len(), Ordering::Relaxed) + entries.len();
+        let mut count = 0;
+        {
+            let mut table = write.open_table(ENTRIES).map_err(storage)?;
+            for entry in entries {
+                let (key, mut value) = entry?;
+                value.extend_from_slice(&checksum(&key, &value));
+                table.insert(key.as_slice(), value.as_slice()).map_err(storage)?;
+                count += 1;
+            }
+        }
+        let unsynced = self.unsynced.fetch_add(count, Ordering::Relaxed) + count;
         if unsynced < UNSYNCED_MAX {
             write.set_durability(Durability::None).map_err(storage)?;
         } else {
             // Opens at once also after a crash; the checksums of values make up for those of pages.
             write.set_quick_repair(true);
             self.unsynced.store(0, Ordering::Relaxed);
-        }
-        {
-            let mut table = write.open_table(ENTRIES).map_err(storage)?;
-            for (key, mut value) in entries {
-                value.extend_from_slice(&checksum(&key, &value));
-                table.insert(key.as_slice(), value.as_slice()).map_err(storage)?;
-            }
         }
         write.commit().map_err(storage)
     }
@@ -164,12 +170,15 @@ impl Table for FileTable {
     fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<Entry>, TableError> {
         guarded(|| {
             let read = self.database.begin_read().map_err(storage)?;
+            last_in(&read.open_table(ENTRIES).map_err(storage)?, from, to)
+        })
+    }
+
+    fn last_of_each(&self, ranges: &[(Vec<u8>, Vec<u8>)]) -> Result<Vec<Option<Entry>>, TableError> {
+        guarded(|| {
+            let read = self.database.begin_read().map_err(storage)?;
             let table = read.open_table(ENTRIES).map_err(storage)?;
-            let mut range = table.range::<&[u8]>(from..=to).map_err(storage)?;
-            let Some(entry) = range.next_back() else { return Ok(None) };
-            let (key, value) = entry.map_err(storage)?;
-            let checked = checked(key.value(), value.value())?;
-            Ok(Some((key.value().to_vec(), checked.to_vec())))
+            ranges.iter().map(|(from, to)| last_in(&table, from, to)).collect()
         })
     }
 
@@ -192,9 +201,21 @@ impl Table for FileTable {
         })
     }
 
-    fn write(&self, entries: Vec<Entry>) -> Result<(), TableError> {
+    fn write(&self, entries: &mut dyn Iterator<Item = Result<Entry, TableError>>) -> Result<(), TableError> {
         guarded(|| self.write_all(entries))
     }
+}
+
+fn last_in(
+    table: &ReadOnlyTable<&'static [u8], &'static [u8]>,
+    from: &[u8],
+    to: &[u8],
+) -> Result<Option<Entry>, TableError> {
+    let mut range = table.range::<&[u8]>(from..=to).map_err(storage)?;
+    let Some(entry) = range.next_back() else { return Ok(None) };
+    let (key, value) = entry.map_err(storage)?;
+    let value = checked(key.value(), value.value())?.to_vec();
+    Ok(Some((key.value().to_vec(), value)))
 }
 
 /// The library takes its own bytes for granted and may stumble over damaged ones.
@@ -238,8 +259,13 @@ mod tests {
         let store = Uuid::from_u128(7);
         assert!(tables.generations(store).is_empty());
         let table = tables.create(store).unwrap();
-        table.write(vec![entry(1, b"one"), entry(2, b"two"), entry(4, b"")]).unwrap();
+        table.write(&mut [entry(1, b"one"), entry(2, b"two"), entry(4, b"")].map(Ok).into_iter()).unwrap();
         assert_eq!(table.last(&[0], &[3]).unwrap(), Some(entry(2, b"two")));
+        let both = [(vec![0], vec![3]), (vec![5], vec![9])];
+        assert_eq!(table.last_of_each(&both).unwrap(), [Some(entry(2, b"two")), None]);
+        let failing = [Ok(entry(7, b"seven")), Err(storage("a test"))];
+        assert!(table.write(&mut failing.into_iter()).is_err());
+        assert_eq!(table.last(&[5], &[9]).unwrap(), None, "all or none");
         drop(table);
         let table = tables.open(store, 1).unwrap();
         let mut keys = Vec::new();
@@ -269,7 +295,7 @@ mod tests {
         let tables = Tables::new(Some(directory.path().to_owned()));
         let store = Uuid::from_u128(7);
         let table = tables.create(store).unwrap();
-        table.write((0..200).map(|key| entry(key, b"a value to be found")).collect()).unwrap();
+        table.write(&mut (0..200).map(|key| Ok(entry(key, b"a value to be found")))).unwrap();
         drop(table);
         let path = files(directory.path(), store).pop().unwrap().1;
         let mut bytes = std::fs::read(&path).unwrap();

@@ -117,7 +117,7 @@ impl Builder {
         self.write(index)?;
         let counts = (self.next, self.heads.len() as u64, self.heads.digest());
         let value = checkpoint(self.store, self.terms.seed(), counts);
-        index.table().write(vec![(vec![CHECKPOINT], value)])?;
+        index.table().write(&mut std::iter::once(Ok((vec![CHECKPOINT], value))))?;
         Ok(Position(self.next))
     }
 
@@ -461,6 +461,6 @@ impl Output<'_> {
 
     fn end(&mut self) -> Result<(), TableError> {
         let entries = std::mem::take(&mut self.entries);
-        if entries.is_empty() { Ok(()) } else { self.table.write(entries) }
+        if entries.is_empty() { Ok(()) } else { self.table.write(&mut entries.into_iter().map(Ok)) }
     }
 }

@@ -163,7 +163,7 @@ impl<'a> Cursor<'a> {
         let (first, last) = chunk_bounds(TERM_CHUNK, self.key);
         let at = chunk_key(TERM_CHUNK, self.key, from);
         if let Some(entry) = self.table.last(&first, &at)? {
-            let positions = positions(&entry)?;
+            let positions = positions_in(&entry)?;
             if let Some(&end) = positions.last().filter(|end| **end >= from) {
                 (self.chunk, self.known_to) = (positions, Some(end));
                 return Ok(());
@@ -174,7 +174,7 @@ impl<'a> Cursor<'a> {
             next = Some((key.to_vec(), value.to_vec()));
             false
         })?;
-        self.chunk = next.as_ref().map(positions).transpose()?.unwrap_or_default();
+        self.chunk = next.as_ref().map(positions_in).transpose()?.unwrap_or_default();
         self.known_to = Some(self.chunk.last().copied().unwrap_or(u64::MAX));
         Ok(())
     }
@@ -182,13 +182,14 @@ impl<'a> Cursor<'a> {
     fn load_backward(&mut self, from: u64) -> Result<(), TableError> {
         let (first, _) = chunk_bounds(TERM_CHUNK, self.key);
         let entry = self.table.last(&first, &chunk_key(TERM_CHUNK, self.key, from))?;
-        self.chunk = entry.as_ref().map(positions).transpose()?.unwrap_or_default();
+        self.chunk = entry.as_ref().map(positions_in).transpose()?.unwrap_or_default();
         self.known_to = Some(self.chunk.first().copied().unwrap_or(0));
         Ok(())
     }
 }
 
-fn positions((key, value): &Entry) -> Result<Vec<u64>, TableError> {
+/// What a term's chunk holds.
+pub(super) fn positions_in((key, value): &Entry) -> Result<Vec<u64>, TableError> {
     let positions = chunk_number(key).and_then(|first| decode_positions(first, value));
     positions.ok_or_else(|| damaged("a chunk of a term cannot be read"))
 }

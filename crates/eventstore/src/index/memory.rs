@@ -44,7 +44,8 @@ impl Table for MemoryTable {
         Ok(())
     }
 
-    fn write(&self, entries: Vec<Entry>) -> Result<(), TableError> {
+    fn write(&self, entries: &mut dyn Iterator<Item = Result<Entry, TableError>>) -> Result<(), TableError> {
+        let entries = entries.collect::<Result<Vec<_>, _>>()?;
         self.entries.write().unwrap_or_else(PoisonError::into_inner).extend(entries);
         Ok(())
     }

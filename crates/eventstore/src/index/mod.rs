@@ -41,6 +41,14 @@ pub trait Table: Send + Sync {
     /// [`TableError`].
     fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<Entry>, TableError>;
 
+    /// The same for each of these ranges, which rise.
+    ///
+    /// # Errors
+    /// [`TableError`].
+    fn last_of_each(&self, ranges: &[(Vec<u8>, Vec<u8>)]) -> Result<Vec<Option<Entry>>, TableError> {
+        ranges.iter().map(|(from, to)| self.last(from, to)).collect()
+    }
+
     /// Entries from `from` to `to`, both included, in order, until `visit` says `false`.
     ///
     /// # Errors
@@ -52,11 +60,11 @@ pub trait Table: Send + Sync {
         visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), TableError>;
 
-    /// Puts all of these, or none. Keys rise.
+    /// Puts all of these, or none, also if one of them is an error. Keys rise. The table may be asked while they come.
     ///
     /// # Errors
     /// [`TableError`].
-    fn write(&self, entries: Vec<Entry>) -> Result<(), TableError>;
+    fn write(&self, entries: &mut dyn Iterator<Item = Result<Entry, TableError>>) -> Result<(), TableError>;
 }
 
 /// A key and its value.

@@ -69,7 +69,7 @@ impl Index {
         while end > revisions.start && found.len() < limit {
             let to = chunk_key(STREAM_CHUNK, stream, end - 1);
             let Some(entry) = self.table().last(&first, &to)? else { break };
-            let places = checked(&entry)?;
+            let places = places_in(&entry)?;
             let wanted =
                 places.iter().rev().filter(|(revision, _)| (revisions.start..end).contains(revision));
             found.extend(wanted.copied());
@@ -108,7 +108,8 @@ impl Index {
     }
 }
 
-fn checked((key, value): &Entry) -> Result<Vec<Place>, TableError> {
+/// What a stream's chunk holds.
+pub(super) fn places_in((key, value): &Entry) -> Result<Vec<Place>, TableError> {
     places(key, value).ok_or_else(|| damaged("a chunk of a stream cannot be read"))
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use annals_clock::Clock;
 use annals_event::Event as CloudEvent;
 use annals_eventstore::append::{Append, Guard, NewEvent, Prepared, StreamWrite};
-use annals_eventstore::index::{Builder, Direction, Index, Loaded, MemoryTable};
+use annals_eventstore::index::{Builder, Direction, Index, Loaded, MemoryTable, Table as _};
 use annals_eventstore::lookup::Lookup;
 use annals_eventstore::metadata::{METADATA_TYPE, StreamMetadata, TOMBSTONE_TYPE};
 use annals_eventstore::query::{Condition, Query};
@@ -20,6 +20,7 @@ pub(crate) struct Driver {
     seed: [u8; 16],
     store: Mutex<Store>,
     index: Index,
+    table: Arc<MemoryTable>,
     log: Vec<RecordedEvent>,
     clock: Clock,
 }
@@ -30,7 +31,19 @@ impl Driver {
         let mut key = [0; 16];
         key[..8].copy_from_slice(&seed.to_le_bytes());
         let store = Mutex::new(Store::new(Terms::new(key), Options::default()));
-        Self { seed: key, store, index: Index::new(Arc::new(MemoryTable::default())), log: Vec::new(), clock }
+        let table = Arc::new(MemoryTable::default());
+        Self { seed: key, store, index: Index::new(Arc::clone(&table) as _), table, log: Vec::new(), clock }
+    }
+
+    /// What the first index holds.
+    pub(crate) fn entries_in_index(&self) -> usize {
+        let mut count = 0;
+        let count_all = &mut |_: &[u8], _: &[u8]| {
+            count += 1;
+            true
+        };
+        self.table.scan(&[0], &[u8::MAX], count_all).unwrap();
+        count
     }
 
     fn lock(&self) -> MutexGuard<'_, Store> {

@@ -1,7 +1,7 @@
 //! Whether to wait shortly, after a sync, for those who were just answered.
 //!
 //! Clients that wait for each append before they send the next come in two camps otherwise: while one camp's groups are being
-//! synced, those of the other collect, and every sync carries half of what it could. Where a sync takes long, a small share of that
+//! synced, those of the other collect, and every sync carries half of what it could. Where a sync takes long, a share of that
 //! time is enough for the first camp to come again, and both share the next sync: nearly twice the appends, in half the time each.
 //!
 //! It is not worth it on a fast disk, nor for large writes, whose time grows with their size. Where they do not come, it is tried
@@ -9,8 +9,8 @@
 
 use std::time::Duration;
 
-/// The share of a sync's time that may be waited.
-const SHARE: u32 = 4;
+/// The share of a sync's time that may be waited: by less than all of it, both are served sooner than in two camps.
+const SHARE: u32 = 2;
 /// A shorter wait is beyond what a thread can be woken for.
 const WAIT_MIN: Duration = Duration::from_micros(200);
 /// After a larger write nobody is waited for.
@@ -68,7 +68,7 @@ mod tests {
         let mut gather = Gather::default();
         assert_eq!(gather.wish(), None);
         gather.synced(SLOW, 64 << 10, 16);
-        assert_eq!(gather.wish(), Some((SLOW / 4, 14)));
+        assert_eq!(gather.wish(), Some((SLOW / 2, 14)));
         assert_eq!(gather.wish(), None, "once for a sync");
         gather.synced(SLOW, 4096, 1);
         assert_eq!(gather.wish(), None, "one is not waited for");
