@@ -79,11 +79,14 @@ fn settling_makes_asynchronous_groups_durable() {
     files.fail_syncs(false);
 }
 
-/// Submits a group and sees that it waits.
-fn linger(journal: &Journal, offset: u64, linger: Duration) -> Ticket {
-    let group = one(1, offset, 100).with_linger(linger);
+fn submit(journal: &Journal, offset: u64, linger: Duration) -> Ticket {
     let permit = block_on(journal.admit(4096, Purpose::Data)).unwrap();
-    let mut ticket = journal.submit(permit, group);
+    journal.submit(permit, one(1, offset, 100).with_linger(linger))
+}
+
+/// Submits a group that lingers for ever, and sees that it does.
+fn linger(journal: &Journal, offset: u64) -> Ticket {
+    let mut ticket = submit(journal, offset, NEVER);
     std::thread::sleep(Duration::from_millis(30));
     let state = Pin::new(&mut ticket).poll(&mut Context::from_waker(Waker::noop()));
     assert!(state.is_pending(), "it was written at once");
@@ -94,8 +97,8 @@ fn linger(journal: &Journal, offset: u64, linger: Duration) -> Ticket {
 fn a_group_that_lingers_is_written_with_the_next_that_does_not() {
     let files = FaultFiles::new();
     let journal = start(&files);
-    let first = linger(&journal, 0, NEVER);
-    let second = linger(&journal, 1, NEVER);
+    let first = linger(&journal, 0);
+    let second = linger(&journal, 1);
     append(&journal, one(2, 0, 100)).unwrap();
     assert_eq!((first.wait().unwrap().0 + 1, second.wait().unwrap().0 + 1), (2, 3));
     assert_eq!(read_all(&start(&files.crash_keeping_only_synced()), 1), [0, 1]);
@@ -105,14 +108,14 @@ fn a_group_that_lingers_is_written_with_the_next_that_does_not() {
 fn a_group_that_lingers_alone_is_written_when_its_time_is_over_or_somebody_is_in_a_hurry() {
     let files = FaultFiles::new();
     let journal = start(&files);
-    linger(&journal, 0, Duration::from_millis(60)).wait().unwrap();
-    let ticket = linger(&journal, 1, NEVER);
+    submit(&journal, 0, Duration::from_millis(60)).wait().unwrap();
+    let ticket = linger(&journal, 1);
     journal.hurry();
     ticket.wait().unwrap();
-    let ticket = linger(&journal, 2, NEVER);
+    let ticket = linger(&journal, 2);
     journal.roll();
     ticket.wait().unwrap();
-    let ticket = linger(&journal, 3, NEVER);
+    let ticket = linger(&journal, 3);
     journal.close();
     ticket.wait().unwrap();
     assert_eq!(read_all(&start(&files.crash_keeping_only_synced()), 1), [0, 1, 2, 3]);
@@ -121,7 +124,7 @@ fn a_group_that_lingers_alone_is_written_when_its_time_is_over_or_somebody_is_in
 #[test]
 fn a_group_that_lingers_is_given_back_when_the_journal_stops() {
     let journal = start(&FaultFiles::new());
-    let ticket = linger(&journal, 0, NEVER);
+    let ticket = linger(&journal, 0);
     journal.stop("a test");
     assert!(ticket.wait().is_err());
 }
