@@ -15,6 +15,9 @@ use crate::metadata::Effect;
 use crate::store::{Flush, Head, Keeping};
 use crate::term::KeyMap;
 
+/// Puts what is new of one stream or term behind its last chunk.
+type Put<T> = fn(&mut Vec<Entry>, Option<Entry>, &[T]) -> Result<(), TableError>;
+
 /// So many chunks are looked up at a time.
 const LOOKUPS: usize = 1024;
 
@@ -54,7 +57,7 @@ impl Index {
         &'a self,
         kind: u8,
         all: &'a [&'a [T]],
-        put: fn(&mut Vec<Entry>, Option<Entry>, &[T]) -> Result<(), TableError>,
+        put: Put<T>,
     ) -> impl Iterator<Item = Result<Entry, TableError>> + 'a {
         let extend = move |some: &[&[T]]| {
             let ranges: Vec<_> = some.iter().map(|new| chunk_bounds(kind, new[0].key())).collect();
