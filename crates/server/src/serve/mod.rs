@@ -67,7 +67,7 @@ async fn run(
     status.attach(broker.clone());
     let (stop_broker, broker_stopped) = watch::channel(false);
     let background = broker.clone();
-    tasks.spawn(async move { background.run(raised(broker_stopped)).await });
+    let background = tokio::spawn(async move { background.run(raised(broker_stopped)).await });
     let kafka = annals_kafka::Server::bind(settings.kafka.clone(), broker.clone(), clock.clone()).await;
     let kafka = kafka.context("cannot serve Kafka clients")?;
     let amqp = bind_amqp(&settings, &broker, clock).await?;
@@ -83,6 +83,10 @@ async fn run(
     tokio::join!(kafka.run(draining(shutdown, Arc::clone(&status))), amqp);
     // Nobody waits any more: what is left to do is to end in order.
     let _ = stop_broker.send(true);
+    // It writes the last settlements of queues: the journal stays open for them.
+    if let Err(error) = background.await {
+        tracing::error!(%error, "the background work of the broker has failed");
+    }
     let closing = broker.clone();
     tokio::task::spawn_blocking(move || closing.close()).await.context("cannot close the journal")?;
     let _ = stop_http.send(true);
