@@ -66,8 +66,8 @@ async fn run(
     let broker = open(&settings, &clock).await?;
     status.attach(broker.clone());
     let (stop_broker, broker_stopped) = watch::channel(false);
-    let background = broker.clone();
-    let background = tokio::spawn(async move { background.run(raised(broker_stopped)).await });
+    let (running, mut background) = (broker.clone(), JoinSet::new());
+    background.spawn(async move { running.run(raised(broker_stopped)).await });
     let kafka = annals_kafka::Server::bind(settings.kafka.clone(), broker.clone(), clock.clone()).await;
     let kafka = kafka.context("cannot serve Kafka clients")?;
     let amqp = bind_amqp(&settings, &broker, clock).await?;
@@ -84,8 +84,8 @@ async fn run(
     // Nobody waits any more: what is left to do is to end in order.
     let _ = stop_broker.send(true);
     // It writes the last settlements of queues: the journal stays open for them.
-    if let Err(error) = background.await {
-        tracing::error!(%error, "the background work of the broker has failed");
+    while let Some(ended) = background.join_next().await {
+        ended.context("the background work of the broker failed")?;
     }
     let closing = broker.clone();
     tokio::task::spawn_blocking(move || closing.close()).await.context("cannot close the journal")?;
