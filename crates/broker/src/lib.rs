@@ -173,11 +173,15 @@ impl Broker {
         }
         self.inner.draining.store(true, std::sync::atomic::Ordering::Release);
         tasks.shutdown().await;
-        queues::flush::finish(&self.inner).await;
     }
 
-    /// Writes and syncs what was accepted and closes the journal. Blocks until done; nothing is accepted afterwards.
+    /// Writes and syncs what was accepted, the last settlements of queues included, and closes the journal. Blocks until done;
+    /// nothing is accepted afterwards.
     pub fn close(&self) {
+        if self.stopped().is_none() {
+            // Only the journal's threads are waited for, so it may block whatever runs it.
+            futures_executor::block_on(queues::flush::finish(&self.inner));
+        }
         self.inner.journal.close();
     }
 }

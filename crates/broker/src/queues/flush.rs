@@ -74,7 +74,8 @@ pub(super) async fn run(inner: &Inner) {
     }
 }
 
-/// Writes what is left at the end. All queues are asked: [`run`] may have ended with some that it had taken and not written.
+/// Writes what is left at the end. All queues are asked: [`run`] may have ended, or be about to, with some that it had taken and
+/// not written.
 pub(crate) async fn finish(inner: &Inner) {
     let entries = inner.queues().all_entries();
     let changed = entries.iter().filter(|entry| entry.lock().queue.has_changes());

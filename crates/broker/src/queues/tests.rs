@@ -222,6 +222,20 @@ async fn what_is_acknowledged_stays_away_and_the_rest_comes_back() {
 }
 
 #[tokio::test]
+async fn what_was_settled_is_written_by_whoever_closes_the_broker_without_ending_its_work() {
+    let world = World::new();
+    world.queue("q").await;
+    world.put("q", &["a", "b"]).await;
+    let mut consumer = world.consume("q", 0, false);
+    let leases: Vec<Lease> = take(&mut consumer, 2).await.iter().map(|delivery| delivery.lease).collect();
+    // Nobody waits for it.
+    drop(world.broker.settle(&world.caller, &leases, Settlement::Accept));
+    world.broker.close();
+    world.broker.close();
+    assert_eq!(World::open(&world.files).ready("q"), 0);
+}
+
+#[tokio::test]
 async fn a_consumer_holds_no_more_than_its_window() {
     let world = World::new();
     world.queue("q").await;

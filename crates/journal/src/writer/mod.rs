@@ -126,7 +126,7 @@ impl Writer {
     fn serve(&mut self) -> Result<(), Fault> {
         loop {
             self.gather();
-            match self.shared.queue.take(Some(self.patience())) {
+            match self.shared.queue.take(self.patience()) {
                 Taken::Groups(groups) => {
                     self.waiting = groups;
                     self.write_waiting()?;

@@ -117,7 +117,7 @@ impl Queue {
     }
 
     /// Takes everything that waits; if nothing does, waits up to `patience`.
-    pub(crate) fn take(&self, patience: Option<Duration>) -> Taken {
+    pub(crate) fn take(&self, patience: Duration) -> Taken {
         let mut state = self.lock();
         loop {
             let linger = state.linger();
@@ -135,11 +135,7 @@ impl Queue {
                     return Taken::Sync;
                 }
             }
-            let timeout = linger.or(patience);
-            let Some(timeout) = timeout else {
-                state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
+            let timeout = linger.unwrap_or(patience);
             let waited = self.filled.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner);
             state = waited.0;
             match (waited.1.timed_out(), linger) {

@@ -83,7 +83,7 @@ async fn run(
     tokio::join!(kafka.run(draining(shutdown, Arc::clone(&status))), amqp);
     // Nobody waits any more: what is left to do is to end in order.
     let _ = stop_broker.send(true);
-    // It writes the last settlements of queues: the journal stays open for them.
+    // What is under way may still need the journal.
     while let Some(ended) = background.join_next().await {
         ended.context("the background work of the broker failed")?;
     }
