@@ -1,34 +1,22 @@
-//! The listener and its connections.
-//!
-//! Each connection is a task in a set that [`Server::run`] owns: when it returns, or is dropped, none is left.
+//! The front-end: who may connect, and what a connection gets.
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use annals_broker::api::queues::topology::VhostError;
 use annals_broker::api::{Caller, Principal};
 use annals_broker::{Broker, ProtocolMetrics};
 use annals_clock::Clock;
-use tokio::net::{TcpListener, TcpStream};
+use annals_listener::{Listener, prepare};
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::{JoinError, JoinSet};
-use tokio::time::{sleep, timeout};
 
 use crate::Options;
 use crate::backend::broker::BrokerBackend;
 use crate::close::Close;
 use crate::connection::{Client, Ends, Shared, serve};
 use crate::rights::Rights;
-
-/// How long to wait when the system has no more room for connections, for some to end.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Bytes that the system takes for a client beyond what it can send to it.
-#[cfg(any(target_os = "linux", target_os = "macos"))]
-const UNSENT_BYTES_MAX: u32 = 128 * 1024;
 
 /// Why the AMQP front-end cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -50,8 +38,12 @@ pub enum BindError {
 
 /// The AMQP front-end, listening.
 pub struct Server {
-    listener: TcpListener,
-    local_addr: SocketAddr,
+    listener: Listener,
+    door: Door,
+}
+
+/// Where connections come in.
+struct Door {
     places: Arc<Semaphore>,
     metrics: ProtocolMetrics,
     shared: Arc<Shared>,
@@ -59,7 +51,7 @@ pub struct Server {
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("local_addr", &self.local_addr).finish_non_exhaustive()
+        f.debug_struct("Server").field("local_addr", &self.local_addr()).finish_non_exhaustive()
     }
 }
 
@@ -72,17 +64,16 @@ impl Server {
         let address = options.address;
         let failed = |source| BindError::Listen { address, source };
         make_vhosts(&broker).await?;
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
-        let local_addr = listener.local_addr().map_err(failed)?;
+        let listener = Listener::bind(address, "AMQP").await.map_err(failed)?;
         let places = Arc::new(Semaphore::new(options.connections_max.min(Semaphore::MAX_PERMITS)));
         let metrics = broker.metrics().protocol("amqp");
         let shared = Arc::new(Shared::new(options, broker, clock));
-        Ok(Self { listener, local_addr, places, metrics, shared })
+        Ok(Self { listener, door: Door { places, metrics, shared } })
     }
 
     /// Where it listens, with the port that was taken.
     pub fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+        self.listener.local_addr()
     }
 
     /// Serves until `shutdown` ends. Then it tells every client so (`CONNECTION_FORCED`), confirms what becomes safe, and
@@ -90,37 +81,16 @@ impl Server {
     ///
     /// Dropping the future closes the listener and all connections at once.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let mut connections = JoinSet::new();
-        let (stop, stopping) = watch::channel(false);
-        let mut shutdown = pin!(shutdown);
-        loop {
-            tokio::select! {
-                () = &mut shutdown => break,
-                Some(ended) = connections.join_next() => report(ended),
-                (stream, peer) = self.accept() => {
-                    if let Some(place) = self.admit(peer) {
-                        connections.spawn(self.connection(stream, peer, place, stopping.clone()));
-                    }
-                }
-            }
-        }
-        drop(self.listener);
-        stop.send_replace(true);
-        drain(connections, self.shared.options.drain_timeout).await;
+        let Self { listener, door } = self;
+        let begin = |stream, peer, stopping| {
+            let place = door.admit(peer)?;
+            Some(door.connection(stream, peer, place, stopping))
+        };
+        listener.serve(begin, door.shared.options.drain_timeout, shutdown).await;
     }
+}
 
-    async fn accept(&self) -> (TcpStream, SocketAddr) {
-        loop {
-            match self.listener.accept().await {
-                Ok(accepted) => return accepted,
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept an AMQP connection");
-                    sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    }
-
+impl Door {
     fn admit(&self, peer: SocketAddr) -> Option<OwnedSemaphorePermit> {
         let place = Arc::clone(&self.places).try_acquire_owned().ok();
         if place.is_none() {
@@ -173,48 +143,11 @@ fn caller(rights: &Rights, client: &Client, peer: SocketAddr) -> Caller {
     Caller { principal: Principal::user(&rights.user), client_id: client.name().map(Into::into), peer }
 }
 
-/// Confirms are small and must not wait for more to send.
-fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    limit_unsent(stream)
-}
-
-/// What the system keeps for a client is memory too, megabytes for each; thousands who do not read would use up what all
-/// connections of the machine share. What is on its way to a client that reads is not limited by this.
-#[cfg(any(target_os = "linux", target_os = "macos"))]
-fn limit_unsent(stream: &TcpStream) -> io::Result<()> {
-    socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX)
-}
-
-/// Other systems have no such limit.
-#[cfg(not(any(target_os = "linux", target_os = "macos")))]
-fn limit_unsent(_: &TcpStream) -> io::Result<()> {
-    Ok(())
-}
-
 fn log_end(peer: SocketAddr, why: &Close) {
     let source = std::error::Error::source(why).map(tracing::field::display);
     if why.is_notable() {
         tracing::warn!(%peer, source, "AMQP connection closed: {why}");
     } else {
         tracing::debug!(%peer, source, "AMQP connection closed: {why}");
-    }
-}
-
-async fn drain(mut connections: JoinSet<()>, within: Duration) {
-    let all = async {
-        while let Some(ended) = connections.join_next().await {
-            report(ended);
-        }
-    };
-    if timeout(within, all).await.is_err() {
-        tracing::info!(connections = connections.len(), "cutting off AMQP connections that do not finish");
-        connections.shutdown().await;
-    }
-}
-
-fn report(ended: Result<(), JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(%error, "an AMQP connection failed");
     }
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_clock::Clock;
+use annals_listener::Listener;
 use axum::Router;
 use hyper::Request;
 use hyper::body::Incoming;
@@ -18,10 +19,9 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::{JoinError, JoinSet};
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::interval;
 
 use crate::app::{App, Peer};
 use crate::stall::StallGuard;
@@ -29,9 +29,6 @@ use crate::{Metrics, Options, Status, routes};
 
 /// Header lines of a request.
 const HEADERS_MAX: usize = 64;
-
-/// How long to wait when the system has no more room for connections, for some to end.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often consumers are looked for that do not come back.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -48,8 +45,7 @@ pub struct BindError {
 
 /// The HTTP front-end, listening.
 pub struct Server {
-    listener: TcpListener,
-    local_addr: SocketAddr,
+    listener: Listener,
     options: Options,
     metrics: Metrics,
     app: App,
@@ -70,33 +66,32 @@ impl Server {
         clock: Clock,
     ) -> Result<Self, BindError> {
         let address = options.address;
-        let failed = |source| BindError { address, source };
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
-        let local_addr = listener.local_addr().map_err(failed)?;
+        let listener =
+            Listener::bind(address, "HTTP").await.map_err(|source| BindError { address, source })?;
         let (stop, stopping) = watch::channel(false);
         let app = App::new(options.clone(), status, clock, stopping);
         let router = routes::router(&options, app.clone(), metrics.clone());
         let places = Arc::new(Semaphore::new(options.connections_max));
-        Ok(Self { listener, local_addr, options, metrics, app, router, places, stop })
+        Ok(Self { listener, options, metrics, app, router, places, stop })
     }
 
     /// Where it listens, with the port that was taken.
     pub fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+        self.listener.local_addr()
     }
 
     /// Serves until `shutdown` ends, then lets requests under way finish for [`Options::drain_timeout`].
     ///
     /// Dropping the future closes the listener and all connections at once.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let mut connections = JoinSet::new();
+        let mut connections = self.listener.connections();
         let mut shutdown = pin!(shutdown);
         let mut ticks = interval(SWEEP);
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
                 _ = ticks.tick() => self.app.sessions().sweep(),
-                Some(ended) = connections.join_next() => report(ended),
+                () = connections.one_ended() => {}
                 (stream, peer, place) = self.accept() => {
                     connections.spawn(self.serve(stream, peer, place));
                 }
@@ -105,25 +100,17 @@ impl Server {
         let Self { listener, options, stop, .. } = self;
         drop(listener);
         stop.send_replace(true);
-        drain(connections, options.drain_timeout).await;
+        connections.drain(options.drain_timeout).await;
     }
 
     /// Waits for a place and then for a connection. Cancel safe: what is not returned is not taken.
     async fn accept(&self) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
-        loop {
-            let Ok(place) = self.places.clone().acquire_owned().await else {
-                // Nobody closes the semaphore.
-                std::future::pending::<()>().await;
-                continue;
-            };
-            match self.listener.accept().await {
-                Ok((stream, peer)) => return (stream, peer, place),
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept an HTTP connection");
-                    sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
+        let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
+            // Nobody closes the semaphore.
+            return std::future::pending().await;
+        };
+        let (stream, peer) = self.listener.accept().await;
+        (stream, peer, place)
     }
 
     /// The task of one connection.
@@ -164,7 +151,7 @@ impl Server {
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("local_addr", &self.local_addr).finish_non_exhaustive()
+        f.debug_struct("Server").field("local_addr", &self.local_addr()).finish_non_exhaustive()
     }
 }
 
@@ -181,24 +168,3 @@ fn connection_builder(options: &Options) -> http1::Builder {
 
 /// The smallest buffer that the HTTP library accepts.
 const MIN_BUFFER_BYTES: usize = 8 * 1024;
-
-/// Waits for connections to end, and closes those that do not.
-async fn drain(mut connections: JoinSet<()>, limit: Duration) {
-    let all = async {
-        while let Some(ended) = connections.join_next().await {
-            report(ended);
-        }
-    };
-    if timeout(limit, all).await.is_err() {
-        tracing::info!(count = connections.len(), "closing HTTP connections that did not end in time");
-        connections.shutdown().await;
-    }
-}
-
-fn report(ended: Result<(), JoinError>) {
-    if let Err(error) = ended
-        && error.is_panic()
-    {
-        tracing::error!(%error, "the task of an HTTP connection panicked");
-    }
-}

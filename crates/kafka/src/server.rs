@@ -1,21 +1,16 @@
-//! The listener and its connections.
-//!
-//! Each connection is a task in a set that [`Server::run`] owns: when it returns, or is dropped, none is left.
+//! The front-end: who may connect, and what a connection gets.
 
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use annals_broker::api::{Caller, Principal};
 use annals_broker::{Broker, ProtocolMetrics};
 use annals_clock::Clock;
-use tokio::net::{TcpListener, TcpStream};
+use annals_listener::Listener;
+use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
-use tokio::task::{JoinError, JoinSet};
-use tokio::time::{sleep, timeout};
 
 use crate::Options;
 use crate::apis::Context;
@@ -25,13 +20,6 @@ use crate::connection::{Limits, serve};
 use crate::dispatch::Dispatcher;
 use crate::frame::FrameLimits;
 use crate::memory::{ConnectionMemory, Memory};
-
-/// How long to wait when the system has no more room for connections, for some to end.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Bytes that the system takes for a client beyond what it can send to it.
-#[cfg(any(target_os = "linux", target_os = "macos"))]
-const UNSENT_BYTES_MAX: u32 = 128 * 1024;
 
 /// Why the Kafka front-end cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -47,15 +35,14 @@ pub struct BindError {
 
 /// The Kafka front-end, listening.
 pub struct Server {
-    listener: TcpListener,
-    local_addr: SocketAddr,
-    peers: Arc<Peers>,
+    listener: Listener,
     shared: Shared,
 }
 
 /// What all connections have in common.
 struct Shared {
     options: Arc<Options>,
+    peers: Arc<Peers>,
     broker: Broker,
     clock: Clock,
     sessions: Arc<Sessions>,
@@ -66,7 +53,7 @@ struct Shared {
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("local_addr", &self.local_addr).finish_non_exhaustive()
+        f.debug_struct("Server").field("local_addr", &self.local_addr()).finish_non_exhaustive()
     }
 }
 
@@ -77,16 +64,14 @@ impl Server {
     /// [`BindError`] if the address is in use, not ours or not permitted.
     pub async fn bind(options: Options, broker: Broker, clock: Clock) -> Result<Self, BindError> {
         let address = options.address;
-        let failed = |source| BindError { address, source };
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
-        let local_addr = listener.local_addr().map_err(failed)?;
-        let peers = Arc::new(Peers::new(options.connections_max, options.connections_per_ip_max));
-        Ok(Self { listener, local_addr, peers, shared: Shared::new(options, broker, clock) })
+        let listener =
+            Listener::bind(address, "Kafka").await.map_err(|source| BindError { address, source })?;
+        Ok(Self { listener, shared: Shared::new(options, broker, clock) })
     }
 
     /// Where it listens, with the port that was taken.
     pub fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+        self.listener.local_addr()
     }
 
     /// Serves until `shutdown` ends. Then it reads no further requests, answers those that wait for something to happen
@@ -95,41 +80,20 @@ impl Server {
     ///
     /// Dropping the future closes the listener and all connections at once.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let mut connections = JoinSet::new();
-        let (stop, stopping) = watch::channel(false);
-        let mut shutdown = pin!(shutdown);
-        loop {
-            tokio::select! {
-                () = &mut shutdown => break,
-                Some(ended) = connections.join_next() => report(ended),
-                (stream, peer) = self.accept() => {
-                    if let Some(place) = self.admit(peer) {
-                        connections.spawn(self.connection(stream, peer, place, stopping.clone()));
-                    }
-                }
-            }
-        }
-        drop(self.listener);
-        stop.send_replace(true);
-        drain(connections, self.shared.options.drain_timeout).await;
+        let Self { listener, shared } = self;
+        let begin = |stream, peer, stopping| {
+            let place = shared.admit(peer)?;
+            Some(shared.connection(stream, peer, place, stopping))
+        };
+        listener.serve(begin, shared.options.drain_timeout, shutdown).await;
     }
+}
 
-    async fn accept(&self) -> (TcpStream, SocketAddr) {
-        loop {
-            match self.listener.accept().await {
-                Ok(accepted) => return accepted,
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a Kafka connection");
-                    sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    }
-
+impl Shared {
     fn admit(&self, peer: SocketAddr) -> Option<Place> {
         let place = self.peers.enter(peer.ip());
         if place.is_none() {
-            self.shared.metrics.connection_refused("too_many");
+            self.metrics.connection_refused("too_many");
             tracing::warn!(%peer, "refused a Kafka connection: too many are open");
         }
         place
@@ -143,11 +107,11 @@ impl Server {
         place: Place,
         stopping: watch::Receiver<bool>,
     ) -> impl Future<Output = ()> + Send + use<> {
-        let metrics = self.shared.metrics.clone();
-        let per_connection = self.shared.options.memory_per_connection;
-        let memory = ConnectionMemory::new(per_connection, &self.shared.memory, metrics.clone());
-        let context = prepare(&stream).map(|local| self.shared.context(peer, local, stopping.clone()));
-        let limits = limits(&self.shared.options);
+        let metrics = self.metrics.clone();
+        let per_connection = self.options.memory_per_connection;
+        let memory = ConnectionMemory::new(per_connection, &self.memory, metrics.clone());
+        let context = prepare(&stream).map(|local| self.context(peer, local, stopping.clone()));
+        let limits = limits(&self.options);
         async move {
             let _counted = (place, metrics.connection_opened());
             let why = match context {
@@ -163,15 +127,14 @@ impl Server {
             log_end(peer, &why);
         }
     }
-}
 
-impl Shared {
     fn new(options: Options, broker: Broker, clock: Clock) -> Self {
         Self {
             sessions: Arc::new(Sessions::new(options.fetch_sessions_max, clock.clone())),
             memory: Memory::new(options.memory_in_all),
             answer_memory: Memory::new(options.answer_memory_in_all),
             metrics: broker.metrics().protocol("kafka"),
+            peers: Arc::new(Peers::new(options.connections_max, options.connections_per_ip_max)),
             options: Arc::new(options),
             broker,
             clock,
@@ -213,24 +176,10 @@ fn limits(options: &Options) -> Limits {
     }
 }
 
-/// Acknowledgements are small and must not wait for more to send. Returns the address that the client reached.
+/// Returns the address that the client reached.
 fn prepare(stream: &TcpStream) -> io::Result<SocketAddr> {
-    stream.set_nodelay(true)?;
-    limit_unsent(stream)?;
+    annals_listener::prepare(stream)?;
     stream.local_addr()
-}
-
-/// What the system keeps for a client is memory too, megabytes for each; thousands who do not read would use up what all
-/// connections of the machine share. What is on its way to a client that reads is not limited by this.
-#[cfg(any(target_os = "linux", target_os = "macos"))]
-fn limit_unsent(stream: &TcpStream) -> io::Result<()> {
-    socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX)
-}
-
-/// Other systems have no such limit.
-#[cfg(not(any(target_os = "linux", target_os = "macos")))]
-fn limit_unsent(_: &TcpStream) -> io::Result<()> {
-    Ok(())
 }
 
 fn log_end(peer: SocketAddr, why: &Close) {
@@ -239,24 +188,6 @@ fn log_end(peer: SocketAddr, why: &Close) {
         tracing::warn!(%peer, source, "Kafka connection closed: {why}");
     } else {
         tracing::debug!(%peer, source, "Kafka connection closed: {why}");
-    }
-}
-
-async fn drain(mut connections: JoinSet<()>, within: Duration) {
-    let all = async {
-        while let Some(ended) = connections.join_next().await {
-            report(ended);
-        }
-    };
-    if timeout(within, all).await.is_err() {
-        tracing::info!(connections = connections.len(), "cutting off Kafka connections that do not finish");
-        connections.shutdown().await;
-    }
-}
-
-fn report(ended: Result<(), JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(%error, "a Kafka connection failed");
     }
 }
 

@@ -16,7 +16,7 @@ struct Layer {
 
 /// From the bottom to the top.
 const LAYERS: &[Layer] = &[
-    Layer { name: "L0", crates: &["annals-clock", "annals-event"], siblings: true },
+    Layer { name: "L0", crates: &["annals-clock", "annals-event", "annals-listener"], siblings: true },
     Layer { name: "L1", crates: &["annals-journal"], siblings: false },
     Layer {
         name: "L2 (engines)",

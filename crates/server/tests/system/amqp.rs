@@ -51,6 +51,7 @@ impl Client {
     pub(crate) fn connect(address: &str) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
         let mut client = Self(stream);
         client.0.write_all(b"AMQP\0\0\x09\x01")?;
         client.expect((10, 10))?;
