@@ -135,15 +135,24 @@ pub(crate) struct MetadataSet {
     position: u64,
 }
 
+/// What [`list`] reads, for the description.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only described: `Params` says of each what is wrong with it")]
+struct PageOfNames {
+    /// Only names that start so
+    prefix: Option<String>,
+    /// Only names behind this one
+    after: Option<String>,
+    /// At most so many, 1 to 10,000. Default 1,000
+    limit: Option<usize>,
+    /// Also names that start with `~` or `$`, of Annals itself
+    system: Option<bool>,
+}
+
 /// The names of streams that exist, in order.
 #[utoipa::path(get, path = "/stores/{store}/streams", tag = "streams",
-    params(
-        ("store" = String, Path, description = "The store"),
-        ("prefix" = Option<String>, Query, description = "Only names that start so"),
-        ("after" = Option<String>, Query, description = "Only names behind this one"),
-        ("limit" = Option<usize>, Query, description = "At most so many, 1 to 10,000. Default 1,000"),
-        ("system" = Option<bool>, Query, description = "Also names that start with `~` or `$`, of Annals itself"),
-    ),
+    params(("store" = String, Path, description = "The store"), PageOfNames),
     responses(
         (status = 200, description = "A page of names", body = NamesPage),
         (status = 400, description = "`field` names the parameter that is wrong", body = Problem, content_type = "application/problem+json"),
@@ -161,13 +170,7 @@ async fn streams(
 
 /// The names of categories: what stands before the first `-` of the names of streams.
 #[utoipa::path(get, path = "/stores/{store}/categories", tag = "streams",
-    params(
-        ("store" = String, Path, description = "The store"),
-        ("prefix" = Option<String>, Query, description = "Only names that start so"),
-        ("after" = Option<String>, Query, description = "Only names behind this one"),
-        ("limit" = Option<usize>, Query, description = "At most so many, 1 to 10,000. Default 1,000"),
-        ("system" = Option<bool>, Query, description = "Also names that start with `~` or `$`, of Annals itself"),
-    ),
+    params(("store" = String, Path, description = "The store"), PageOfNames),
     responses(
         (status = 200, description = "A page of names", body = NamesPage),
         (status = 400, description = "`field` names the parameter that is wrong", body = Problem, content_type = "application/problem+json"),
@@ -185,13 +188,7 @@ async fn categories(
 
 /// The names of event types.
 #[utoipa::path(get, path = "/stores/{store}/types", tag = "streams",
-    params(
-        ("store" = String, Path, description = "The store"),
-        ("prefix" = Option<String>, Query, description = "Only names that start so"),
-        ("after" = Option<String>, Query, description = "Only names behind this one"),
-        ("limit" = Option<usize>, Query, description = "At most so many, 1 to 10,000. Default 1,000"),
-        ("system" = Option<bool>, Query, description = "Also names that start with `~` or `$`, of Annals itself"),
-    ),
+    params(("store" = String, Path, description = "The store"), PageOfNames),
     responses(
         (status = 200, description = "A page of names", body = NamesPage),
         (status = 400, description = "`field` names the parameter that is wrong", body = Problem, content_type = "application/problem+json"),
