@@ -208,7 +208,7 @@ fn choose<'a>(subjects: &'a [Subject], dice: &mut Dice) -> Flip<'a> {
     let (segments, small): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| name.ends_with(".segment"));
     let names = if dice.below(5) == 0 { small } else { segments };
     let file = names[dice.below(names.len() as u64) as usize].clone();
-    let bytes = subject.files.bytes(&file);
+    let bytes = subject.files.bytes(&file).unwrap();
     let used = bytes.iter().rposition(|byte| *byte != 0).map_or(1, |last| last + 1);
     let end = if dice.below(2) == 0 { used } else { bytes.len() };
     Flip { subject, file, bit: dice.below(end as u64 * 8) }
@@ -365,7 +365,7 @@ fn a_damaged_catalogue_leaves_the_rest_to_read_and_nothing_to_write() {
 /// The segment that holds a text, and the places where it does.
 fn find(files: &FaultFiles, text: &str) -> (String, Vec<u64>) {
     let places = |name: &str| -> Vec<u64> {
-        let bytes = files.bytes(name);
+        let bytes = files.bytes(name).unwrap();
         let holds = |place: &usize| bytes[*place..].starts_with(text.as_bytes());
         (0..bytes.len()).filter(holds).map(|place| place as u64).collect()
     };

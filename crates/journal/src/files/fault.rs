@@ -143,13 +143,10 @@ impl FaultFiles {
         }
     }
 
-    /// The bytes of `name` as a running process sees them.
-    ///
-    /// # Panics
-    /// If there is no such file.
-    pub fn bytes(&self, name: &str) -> Vec<u8> {
+    /// The bytes of `name` as a running process sees them; `None` if there is no such file (any more).
+    pub fn bytes(&self, name: &str) -> Option<Vec<u8>> {
         let directory = self.lock();
-        directory.files[directory.names[name]].current.clone()
+        directory.names.get(name).map(|&id| directory.files[id].current.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, Directory> {
@@ -395,10 +392,10 @@ mod tests {
         file.write_at(0, b"kept").unwrap();
         file.sync_data().unwrap();
         file.write_at(4, b"lost").unwrap();
-        assert_eq!(files.crash_keeping_only_synced().bytes("a"), b"kept");
-        assert_eq!(files.kill().bytes("a"), b"keptlost");
+        assert_eq!(files.crash_keeping_only_synced().bytes("a").unwrap(), b"kept");
+        assert_eq!(files.kill().bytes("a").unwrap(), b"keptlost");
         for seed in 0..50 {
-            let bytes = files.crash(seed).bytes("a");
+            let bytes = files.crash(seed).bytes("a").unwrap();
             assert_eq!(&bytes[..4], b"kept", "seed {seed}");
         }
     }

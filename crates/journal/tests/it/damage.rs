@@ -33,7 +33,7 @@ fn survey(journal: &Journal, end: u64) -> (Vec<u64>, bool) {
 }
 
 fn flips(name: &str, files: &FaultFiles) -> Vec<u64> {
-    let bits = files.bytes(name).len() as u64 * 8;
+    let bits = files.bytes(name).unwrap().len() as u64 * 8;
     let step = (bits / 400).max(1);
     (0..400).map(|i| (i * step + i * 7919 % step) % bits).collect()
 }
@@ -120,7 +120,7 @@ fn rewritten() -> (FaultFiles, String) {
 fn a_rewritten_segment_that_lost_its_end_is_damaged() {
     let (files, name) = rewritten();
     let files = files.kill();
-    let at = files.bytes(&name).windows(5).position(|window| window == b"2/0/.").unwrap() as u64;
+    let at = files.bytes(&name).unwrap().windows(5).position(|window| window == b"2/0/.").unwrap() as u64;
     // Before the frame that holds log 2: what is left are whole frames.
     let file = files.open(&name, OpenMode::Write).unwrap();
     file.set_len(at / 4096 * 4096).unwrap();
@@ -138,7 +138,7 @@ fn a_rewritten_segment_that_lost_its_end_is_damaged() {
 #[test]
 fn what_lies_before_a_damaged_entry_in_one_piece_is_read() {
     let (files, name) = rewritten();
-    let bytes = files.bytes(&name);
+    let bytes = files.bytes(&name).unwrap();
     let at = bytes.windows(5).position(|window| window == b"1/25/").unwrap();
     let files = files.kill();
     files.flip_bit(&name, at as u64 * 8);
@@ -173,7 +173,7 @@ fn entries_in_frames_of_their_own_are_read_together_up_to_a_damaged_one() {
     journal.close();
 
     let [name] = &segments(&files)[..] else { panic!("one segment") };
-    let bytes = files.bytes(name);
+    let bytes = files.bytes(name).unwrap();
     let at = bytes.windows(5).position(|window| window == b"1/25/").unwrap();
     files.flip_bit(name, at as u64 * 8);
     let journal = start(&files);

@@ -72,7 +72,7 @@ fn segments(files: &FaultFiles) -> Vec<String> {
 /// The trailer says where the frames end: see `docs/format.md`.
 fn strip(files: &FaultFiles, names: &[String]) {
     for name in names {
-        let bytes = files.bytes(name);
+        let bytes = files.bytes(name).unwrap();
         let trailer = &bytes[bytes.len() - 80..];
         assert_eq!(&trailer[..8], b"AnFooter");
         let data_end = u64::from_le_bytes(trailer[24..32].try_into().unwrap());

@@ -12,7 +12,7 @@ use crate::world::{append, block_on, one, open, payload, read_all, start};
 
 fn segment_bytes(files: &FaultFiles) -> usize {
     let names = files.list().unwrap().into_iter().filter(|name| name.ends_with(".segment"));
-    names.map(|name| files.bytes(&name).len()).sum()
+    names.filter_map(|name| files.bytes(&name)).map(|bytes| bytes.len()).sum()
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test that waits for a background thread")]

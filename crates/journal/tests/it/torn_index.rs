@@ -19,7 +19,9 @@ fn two_segments() -> (FaultFiles, [String; 2]) {
     journal.close();
     let mut names = files.list().unwrap();
     // A spare that was being prepared may be left.
-    names.retain(|name| name.ends_with(".segment") && is_sealed(&files.bytes(name)));
+    names.retain(|name| {
+        name.ends_with(".segment") && files.bytes(name).is_some_and(|bytes| is_sealed(&bytes))
+    });
     names.sort();
     (files, names.try_into().expect("two segments"))
 }
@@ -30,7 +32,7 @@ fn is_sealed(bytes: &[u8]) -> bool {
 
 /// How many bytes of the file are its index: see `docs/format.md`.
 fn index_len(files: &FaultFiles, name: &str) -> usize {
-    let bytes = files.bytes(name);
+    let bytes = files.bytes(name).unwrap();
     let trailer = &bytes[bytes.len() - 80..];
     let data_end = u64::from_le_bytes(trailer[24..32].try_into().unwrap());
     bytes.len() - data_end as usize
@@ -78,7 +80,7 @@ fn an_interrupted_index_is_no_damage_wherever_it_ends() {
 fn a_flipped_bit_in_an_index_is_damage() {
     let (files, names) = two_segments();
     for name in names {
-        let (end, len) = (files.bytes(&name).len(), index_len(&files, &name));
+        let (end, len) = (files.bytes(&name).unwrap().len(), index_len(&files, &name));
         for bit in (end - len) * 8..end * 8 {
             let damaged = files.kill();
             damaged.flip_bit(&name, bit as u64);

@@ -6,7 +6,8 @@ use super::*;
 
 fn is_on_disk(files: &FaultFiles, needle: &[u8]) -> bool {
     let names = files.list().unwrap();
-    let holds = |name: &String| files.bytes(name).windows(needle.len()).any(|window| window == needle);
+    let found = |bytes: Vec<u8>| bytes.windows(needle.len()).any(|window| window == needle);
+    let holds = |name: &String| files.bytes(name).is_some_and(found);
     names.iter().filter(|name| name.ends_with(".segment")).any(holds)
 }
 
