@@ -31,7 +31,8 @@ pub struct Options {
     pub subscribers_max: usize,
     /// After how long a subscriber that is given nothing is told that the connection is fine. Default 15 s.
     pub keep_alive: Duration,
-    /// How long a request may take from its head to its answer; those that ask to wait have that time on top. Default 30 s.
+    /// How long a request may take from its head to its answer; those that ask to wait have that time on top,
+    /// and what reads or writes all of a store has a day. Default 30 s.
     pub request_timeout: Duration,
     /// How long a client may refuse to take any byte of an answer. Default 15 s.
     pub write_stall_timeout: Duration,

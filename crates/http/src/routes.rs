@@ -27,6 +27,12 @@ pub(crate) const WAIT_MAX: Duration = Duration::from_secs(60);
 /// The routes that may be asked to wait.
 const WAITING: [&str; 2] = ["/stores/{store}/head", "/stores/{store}/subscriptions/{name}/fetch"];
 
+/// How long a request may work that reads or writes all of a store.
+const WORK_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// The routes that do.
+const WORKING: [&str; 2] = ["/stores/{store}/scavenge", "/stores/{store}/rebuild-index"];
+
 /// What the gate before all routes needs.
 struct Gate {
     allowed_hosts: Vec<String>,
@@ -100,15 +106,22 @@ fn check(gate: &Gate, request: &Request) -> Result<(), Problem> {
 }
 
 async fn answer(gate: &Gate, request: Request, next: Next) -> Response {
-    let waits =
-        request.extensions().get::<MatchedPath>().is_some_and(|path| WAITING.contains(&path.as_str()));
-    let limit = gate.request_timeout + if waits { WAIT_MAX } else { Duration::ZERO };
+    let limit = gate.request_timeout + extra_time(request.extensions().get::<MatchedPath>());
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
             let detail = format!("there was no answer within {} s", limit.as_secs_f32());
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(1).into_response()
         }
+    }
+}
+
+/// What a route is given beyond the time that every request has.
+fn extra_time(path: Option<&MatchedPath>) -> Duration {
+    match path.map(MatchedPath::as_str) {
+        Some(path) if WAITING.contains(&path) => WAIT_MAX,
+        Some(path) if WORKING.contains(&path) => WORK_MAX,
+        _ => Duration::ZERO,
     }
 }
 
@@ -155,16 +168,25 @@ mod tests {
         assert_eq!(served, described);
     }
 
-    #[tokio::test]
-    async fn a_request_without_an_answer_in_time_is_unavailable() {
+    async fn status_of_a_route_that_does_not_answer(path: &str) -> StatusCode {
         let request_timeout = Duration::from_millis(50);
         let metrics = Metrics::default();
         let gate = Gate { allowed_hosts: Vec::new(), body_bytes_max: 0, request_timeout, metrics };
         let router = Router::new()
-            .route("/", get(std::future::pending::<StatusCode>))
+            .route(path, get(std::future::pending::<StatusCode>))
             .layer(from_fn_with_state(Arc::new(gate), pass));
-        let request = Request::get("/").header("host", "localhost").body(Body::empty()).unwrap();
-        let response = TowerToHyperService::new(router).call(request).await.unwrap();
-        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let request = Request::get(path).header("host", "localhost").body(Body::empty()).unwrap();
+        TowerToHyperService::new(router).call(request).await.unwrap().status()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the paused time is the runtime's")]
+    #[tokio::test(start_paused = true)]
+    async fn a_request_without_an_answer_in_time_is_unavailable() {
+        for (path, least) in [("/", Duration::ZERO), (WAITING[0], WAIT_MAX), (WORKING[0], WORK_MAX)] {
+            let begun = tokio::time::Instant::now();
+            assert_eq!(status_of_a_route_that_does_not_answer(path).await, StatusCode::SERVICE_UNAVAILABLE);
+            let took = begun.elapsed();
+            assert!(least < took && took < least + Duration::from_secs(1), "{path}: {took:?}");
+        }
     }
 }

@@ -157,8 +157,18 @@ impl Client {
 
     /// Asks for something without a body.
     async fn call(&self, method: Method, target: Target, repeat: Repeat) -> Result<Bytes, ClientError> {
+        self.call_waiting(method, target, repeat, Duration::ZERO).await
+    }
+
+    async fn call_waiting(
+        &self,
+        method: Method,
+        target: Target,
+        repeat: Repeat,
+        wait: Duration,
+    ) -> Result<Bytes, ClientError> {
         let request = Request { method, target: target.into_text(), body: None };
-        self.exchange(&request, repeat, Duration::ZERO).await
+        self.exchange(&request, repeat, wait).await
     }
 
     fn parse<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, ClientError> {

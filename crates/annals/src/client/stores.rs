@@ -1,10 +1,15 @@
 //! Stores.
 
+use std::time::Duration;
+
 use hyper::Method;
 use serde::{Deserialize, Serialize};
 
 use super::target::Target;
 use super::{Client, ClientError, Repeat};
+
+/// How long a server may work on all of a store.
+const WORK_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// A store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,13 +82,14 @@ impl Client {
         self.call(Method::DELETE, Target::of(&["stores", name]), Repeat::Unsent).await.map(drop)
     }
 
-    /// Gives back the space of events that are not shown any more. Takes as long as it takes to write the store anew.
+    /// Gives back the space of events that are not shown any more. Takes as long as it takes to write the store anew, and waits
+    /// for it up to a day.
     ///
     /// # Errors
     /// [`ClientError`]
     pub async fn scavenge(&self, store: &str) -> Result<Scavenged, ClientError> {
         let target = Target::of(&["stores", store, "scavenge"]);
-        let body = self.call(Method::POST, target, Repeat::Always).await?;
+        let body = self.call_waiting(Method::POST, target, Repeat::Always, WORK_MAX).await?;
         self.parse(&body)
     }
 
