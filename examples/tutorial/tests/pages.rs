@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong is a failed test")]
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
 
 /// Blocks of a page in one language.
 fn blocks(page: &str, language: &str) -> Vec<String> {
@@ -57,15 +60,17 @@ fn the_page_on_versions_shows_its_tests() {
     check("docs/event-versioning.md", &["crates/annals/tests/it/versioning.rs"]);
 }
 
-#[test]
-fn the_program_prints_what_the_tutorial_says() {
+/// Runs a program of the tutorial twice: the second run finds everything as the first one has left it.
+fn run_twice(program: &str, server: &str) {
     let expected = blocks(&read("docs/tutorial-event-sourcing.md"), "text");
     let expected = expected.last().unwrap();
     let directory = tempfile::tempdir().unwrap();
-    // The second run finds everything as the first one has left it.
     for run in 1..=2 {
-        let program = env!("CARGO_BIN_EXE_annals-example-tutorial");
-        let output = Command::new(program).current_dir(directory.path()).output().unwrap();
+        let output = Command::new(program)
+            .current_dir(directory.path())
+            .env("ANNALS_SERVER", server)
+            .output()
+            .unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "run {run}: {errors}");
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -75,6 +80,55 @@ fn the_program_prints_what_the_tutorial_says() {
             assert!(printed.ends_with("in the table: 45000 cents\n"), "{printed}");
         }
     }
+}
+
+#[test]
+fn the_program_prints_what_the_tutorial_says() {
+    run_twice(env!("CARGO_BIN_EXE_annals-example-tutorial"), "");
+}
+
+/// A server of the same build, in a directory of its own.
+struct Server {
+    process: Child,
+    address: String,
+    _directory: TempDir,
+}
+
+impl Server {
+    fn start(program: &Path) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut process = Command::new(program)
+            .args(["serve", "--kafka-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--amqp-addr", ""])
+            .arg("--data-dir")
+            .arg(directory.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut ready = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        let address = ready.split_whitespace().find_map(|word| word.strip_prefix("http="));
+        let address = format!("http://{}", address.unwrap_or_else(|| panic!("no address in {ready:?}")));
+        Self { process, address, _directory: directory }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+#[test]
+fn on_a_server_it_prints_the_same() {
+    let program = env!("CARGO_BIN_EXE_annals-example-tutorial-on-a-server");
+    let server = Path::new(program).with_file_name("annals");
+    // It is built where all of the workspace is tested.
+    if !server.exists() && std::env::var_os("CI").is_none() {
+        println!("skipped: there is no {}: run `cargo build -p annals-server` first", server.display());
+        return;
+    }
+    run_twice(program, &Server::start(&server).address);
 }
 
 #[test]
