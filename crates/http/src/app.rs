@@ -11,6 +11,7 @@ use axum::http::request::Parts;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::body::Room;
+use crate::management::Rates;
 use crate::routes::metrics::Scrapes;
 use crate::sessions::Sessions;
 use crate::{Options, Problem, Status};
@@ -27,6 +28,7 @@ struct Shared {
     answers: Room,
     subscribers: Arc<Semaphore>,
     sessions: Sessions,
+    rates: Rates,
     scrapes: Scrapes,
     stopping: watch::Receiver<bool>,
 }
@@ -51,6 +53,7 @@ impl App {
             answers,
             subscribers,
             sessions,
+            rates: Rates::default(),
             scrapes,
             stopping,
         }))
@@ -90,6 +93,11 @@ impl App {
     /// The consumers of persistent subscriptions.
     pub(crate) fn sessions(&self) -> &Sessions {
         &self.0.sessions
+    }
+
+    /// How fast grows what the management API counts.
+    pub(crate) fn rates(&self) -> &Rates {
+        &self.0.rates
     }
 
     /// Returns when the server stops: what streams without an end has to end then.

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::NODE;
 use super::error::ApiError;
 use super::list::Shape;
+use super::rates::no_rate;
 use super::session::Session;
-use super::stats::no_rate;
 use super::table::to_json;
 
 /// What a client is told that an operator sends away without another reason.
@@ -18,7 +18,8 @@ const REASON: &str = "Closed via management plugin";
 
 /// `GET /api/connections`
 pub(crate) async fn list(session: Session, shape: Shape) -> Result<Response, ApiError> {
-    shape.list(visible(&session).await.iter().map(describe).collect())
+    let connections = visible(&session).await;
+    shape.list(connections.iter().map(|one| describe(&session, one)).collect())
 }
 
 /// `GET /api/vhosts/{name}/connections`
@@ -29,7 +30,9 @@ pub(crate) async fn of_vhost(
 ) -> Result<Response, ApiError> {
     let vhost = session.enter(&vhost)?;
     let connections = visible(&session).await;
-    shape.list(connections.iter().filter(|one| one.info.vhost == vhost).map(describe).collect())
+    shape.list(
+        connections.iter().filter(|one| one.info.vhost == vhost).map(|one| describe(&session, one)).collect(),
+    )
 }
 
 /// The connections that the user may see: all, or the user's own.
@@ -51,13 +54,13 @@ pub(crate) async fn show(
 ) -> Result<Response, ApiError> {
     let connections = visible(&session).await;
     let found = connections.iter().find(|connection| connection.info.name() == name);
-    Ok(shape.item(&describe(found.ok_or_else(ApiError::not_found)?)))
+    Ok(shape.item(&describe(&session, found.ok_or_else(ApiError::not_found)?)))
 }
 
-fn describe(connection: &Connection) -> Value {
+fn describe(session: &Session, connection: &Connection) -> Value {
     let info = &connection.info;
     let report = connection.report.clone().unwrap_or_default();
-    json!({
+    let described = json!({
         "name": info.name(),
         "user_provided_name": info.client_name(),
         "node": NODE,
@@ -91,7 +94,8 @@ fn describe(connection: &Connection) -> Value {
         "peer_cert_subject": null,
         "peer_cert_issuer": null,
         "peer_cert_validity": null,
-    })
+    });
+    session.rated(&["connection", &info.name()], described)
 }
 
 /// `DELETE /api/connections/{name}`: the header `X-Reason` says what its client is told.

@@ -24,6 +24,7 @@ mod moves;
 mod overview;
 mod publish;
 mod queues;
+mod rates;
 mod session;
 mod stats;
 mod table;
@@ -35,6 +36,7 @@ use axum::routing::{delete, get, post};
 
 use crate::app::App;
 use error::ApiError;
+pub(crate) use rates::Rates;
 
 /// The version of RabbitMQ whose behaviour clients find.
 const RABBITMQ_VERSION: &str = "4.1.0";

@@ -23,6 +23,7 @@ pub(crate) async fn overview(session: Session) -> Json<Value> {
     let consumers: usize = queues.iter().map(|queue| queue.consumers.len()).sum();
     let mut totals = json!({});
     Totals::of(&queues).put(&mut totals);
+    let stats = message_stats(queues.iter().map(|queue| &queue.counters));
     Json(json!({
         "management_version": RABBITMQ_VERSION,
         "rabbitmq_version": RABBITMQ_VERSION,
@@ -34,15 +35,15 @@ pub(crate) async fn overview(session: Session) -> Json<Value> {
         "cluster_tags": {},
         "node": NODE,
         "node_tags": {},
-        "rates_mode": "none",
+        "rates_mode": "basic",
         "disable_stats": false,
         "enable_queue_totals": false,
         "sample_retention_policies": {"global": [], "basic": [], "detailed": []},
         "statistics_db_event_queue": 0,
         "exchange_types": exchange_types(),
-        "message_stats": message_stats(queues.iter().map(|queue| &queue.counters)),
+        "message_stats": session.rated(&["message stats", session.user()], stats),
         "churn_rates": {},
-        "queue_totals": totals,
+        "queue_totals": session.rated(&["queue totals", session.user()], totals),
         "object_totals": {
             "channels": channels,
             "connections": connections.len(),
@@ -98,7 +99,7 @@ fn describe_node(session: &Session) -> Value {
         "os_pid": std::process::id().to_string(),
         "partitions": [],
         "cluster_links": [],
-        "rates_mode": "none",
+        "rates_mode": "basic",
         "processors": std::thread::available_parallelism().map_or(1, usize::from),
         "mem_alarm": false,
         "disk_free_alarm": session.broker.is_disk_full(),

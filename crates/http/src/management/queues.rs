@@ -26,7 +26,7 @@ pub(crate) async fn list(session: Session, shape: Shape) -> Result<Response, Api
     let vhosts = session.vhosts();
     let mut queues = session.broker.queues(&session.caller, None);
     queues.retain(|queue| vhosts.contains(&queue.definition.vhost));
-    shape.list(queues.iter().map(describe).collect())
+    shape.list(queues.iter().map(|queue| describe(&session, queue)).collect())
 }
 
 /// `GET /api/queues/{vhost}`
@@ -36,7 +36,8 @@ pub(crate) async fn of_vhost(
     Path(vhost): Path<String>,
 ) -> Result<Response, ApiError> {
     let vhost = session.enter(&vhost)?;
-    shape.list(session.broker.queues(&session.caller, Some(&vhost)).iter().map(describe).collect())
+    let queues = session.broker.queues(&session.caller, Some(&vhost));
+    shape.list(queues.iter().map(|queue| describe(&session, queue)).collect())
 }
 
 /// `GET /api/queues/{vhost}/{name}`
@@ -48,7 +49,7 @@ pub(crate) async fn show(
     let vhost = session.enter(&vhost)?;
     let queue = find(&session, &vhost, &name)?;
     let clients = Clients::of(&session);
-    let mut described = describe(&queue);
+    let mut described = describe(&session, &queue);
     described["consumer_details"] =
         queue.consumers.iter().map(|consumer| clients.describe_consumer(&queue, consumer)).collect();
     described["incoming"] = json!([]);
@@ -71,7 +72,7 @@ pub(super) fn find(session: &Session, vhost: &Text, name: &str) -> Result<QueueI
 }
 
 /// A queue in RabbitMQ's fields.
-pub(super) fn describe(queue: &QueueInfo) -> Value {
+fn describe(session: &Session, queue: &QueueInfo) -> Value {
     let definition = &queue.definition;
     let exclusive_tag = queue.consumers.iter().find(|consumer| consumer.exclusive);
     let only = definition.options.single_active_consumer;
@@ -103,7 +104,7 @@ pub(super) fn describe(queue: &QueueInfo) -> Value {
         "message_stats": message_stats([&queue.counters]),
     });
     Totals::of([queue]).put(&mut described);
-    described
+    session.rated(&["queue", &definition.vhost.as_str(), &definition.name.as_str()], described)
 }
 
 /// Kinds of queues are equal here: it is what it was declared as.

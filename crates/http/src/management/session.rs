@@ -13,6 +13,7 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use serde_json::Value;
 use tokio::time::sleep;
 
 use super::error::ApiError;
@@ -113,6 +114,12 @@ impl Session {
     /// Only those whom nothing restricts.
     pub(super) fn administrator(&self) -> Result<(), ApiError> {
         if self.is_administrator { Ok(()) } else { Err(ApiError::refused("Not administrator user")) }
+    }
+
+    /// Puts rates into what is shown of something, which `of` names among all that is shown.
+    pub(super) fn rated(&self, of: &[&str], mut described: Value) -> Value {
+        self.app.rates().put(self.app.clock().monotonic(), of.join("\0"), &mut described);
+        described
     }
 
     /// A queue by name.

@@ -3,6 +3,8 @@
 use annals_broker::api::queues::admin::{Counters, QueueInfo};
 use serde_json::{Value, json};
 
+use super::rates::no_rate;
+
 /// Messages that are there.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Totals {
@@ -31,11 +33,6 @@ impl Totals {
             into[format!("{name}_details")] = no_rate();
         }
     }
-}
-
-/// The rate of something. Counters are what is kept: whoever wants rates compares two looks, or reads the metrics.
-pub(super) fn no_rate() -> Value {
-    json!({"rate": 0.0})
 }
 
 /// What happened to messages since the start.

@@ -41,7 +41,7 @@ fn describe(session: &Session, vhost: &Text) -> Value {
         "message_stats": message_stats(queues.iter().map(|queue| &queue.counters)),
     });
     Totals::of(&queues).put(&mut described);
-    described
+    session.rated(&["vhost", &vhost.as_str()], described)
 }
 
 /// `PUT /api/vhosts/{name}`

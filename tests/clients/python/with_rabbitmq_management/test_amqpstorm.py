@@ -1,5 +1,7 @@
 """amqpstorm's management client."""
 
+import time
+
 import pytest
 import requests
 from amqpstorm.management.exception import ApiError
@@ -46,6 +48,17 @@ def test_a_queue_shows_its_counts_and_can_be_emptied(management, queue):
     assert shown["message_stats"]["publish"] == 3
     management.queue.purge(queue)
     assert management.queue.get(queue)["messages"] == 0
+
+
+def test_a_queue_that_is_watched_shows_its_rates(management, queue):
+    management.queue.get(queue)
+    for number in range(50):
+        management.basic.publish(str(number), queue)
+    time.sleep(5.2)
+    shown = management.queue.get(queue)
+    rates = shown["message_stats"]["publish_details"]["rate"], shown["messages_details"]["rate"]
+    assert 0 < rates[0] == rates[1] <= 50 / 5
+    assert management.overview()["message_stats"]["publish_details"]["rate"] >= 0
 
 
 def test_a_declaration_that_differs_is_refused_in_rabbitmqs_words(management, queue):
