@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{File, Files, OpenMode};
+use crate::frame::{self, FrameKind};
 
 /// A directory in memory with injectable faults. Clones share the directory.
 #[derive(Clone, Default)]
@@ -147,6 +148,37 @@ impl FaultFiles {
     pub fn bytes(&self, name: &str) -> Option<Vec<u8>> {
         let directory = self.lock();
         directory.names.get(name).map(|&id| directory.files[id].current.clone())
+    }
+
+    /// Waits until a segment is prepared that nothing was written to yet. A disk that fails before looks like a full one: no
+    /// segment can be prepared.
+    ///
+    /// # Panics
+    /// If there is none after two minutes.
+    pub fn wait_for_spare(&self) {
+        let tries = (0..24_000).take_while(|_| !self.has_spare());
+        let tries = tries.inspect(|_| std::thread::sleep(Duration::from_millis(5))).count();
+        assert!(tries < 24_000, "no segment is prepared");
+    }
+
+    fn has_spare(&self) -> bool {
+        let synced = self.crash_keeping_only_synced();
+        let directory = synced.lock();
+        let mut segments = directory.names.iter().filter(|(name, _)| name.ends_with(".segment"));
+        segments.any(|(_, &id)| !directory.files[id].current.windows(4).any(|window| window == frame::MAGIC))
+    }
+
+    /// Whether a marker is the last frame of a segment without a footer: whether all that was written is proven to have been
+    /// durable (`docs/format.md`).
+    pub fn ends_in_marker(&self) -> bool {
+        let directory = self.lock();
+        let contents = directory.names.values().map(|&id| &directory.files[id].current);
+        contents.into_iter().any(|bytes| {
+            let last = bytes.windows(frame::MAGIC.len()).rposition(|window| window == frame::MAGIC);
+            let is_marker = |at: usize| bytes.get(at + 9) == Some(&(FrameKind::Marker as u8));
+            let is_open = |at: &usize| !bytes[*at..].windows(8).any(|window| window == b"AnFooter");
+            last.filter(is_open).is_some_and(is_marker)
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Directory> {

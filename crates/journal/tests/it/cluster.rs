@@ -131,6 +131,7 @@ fn readers_notice_nothing_while_entries_are_brought_together() {
                     for log in (1 + reader..=LOGS).step_by(3) {
                         assert_eq!(read_all(journal, log), (0..600).collect::<Vec<_>>(), "log {log}");
                     }
+                    std::thread::yield_now();
                 }
             });
         }

@@ -74,7 +74,7 @@ fn a_flipped_bit_in_a_segment_that_was_never_sealed_is_told_from_a_torn_end() {
         append(&journal, one(1, offset, 300)).unwrap();
     }
     // The marker that follows a quiet moment proves that everything was durable.
-    std::thread::sleep(std::time::Duration::from_millis(400));
+    eventually("proven", || files.ends_in_marker());
     let files = files.kill();
     let name = segments(&files)[0].clone();
     for bit in (4096 * 8..45 * 4096 * 8).step_by(1999) {
@@ -162,15 +162,16 @@ fn entries_in_frames_of_their_own_are_read_together_up_to_a_damaged_one() {
     journal.close();
     let files = files.kill();
     let counting = CountingFiles::new(&files);
+    // Not started: the upkeep reads too.
     let opened = Journal::open(small(), Arc::new(counting.clone()), Clock::system(), Arc::new(Idle)).unwrap();
-    let journal = opened.start(Arc::new(Idle)).unwrap();
+    let journal = opened.journal();
     // Where they lie is in the footer.
     journal.entries(LogId(1), 0, 1).unwrap();
     let before = counting.reads();
-    assert_eq!(read_all(&journal, 1), (0..40).collect::<Vec<_>>());
+    assert_eq!(read_all(journal, 1), (0..40).collect::<Vec<_>>());
     // Each lies in a block of its own beside one of the other log: 8 KiB, of which 48 KiB are read at once.
     assert!(counting.reads() - before <= 8, "{} reads for 40 entries", counting.reads() - before);
-    journal.close();
+    drop(opened);
 
     let [name] = &segments(&files)[..] else { panic!("one segment") };
     let bytes = files.bytes(name).unwrap();

@@ -14,6 +14,7 @@ fn a_failed_sync_stops_writes_loudly_and_reads_go_on() {
     let files = FaultFiles::new();
     let journal = start(&files);
     append(&journal, one(1, 0, 100)).unwrap();
+    files.wait_for_spare();
     files.fail_syncs(true);
     let error = append(&journal, one(1, 1, 100)).unwrap_err();
     assert!(matches!(&error, AppendError::Stopped { reason } if reason.contains("fdatasync")), "{error}");
@@ -52,12 +53,7 @@ fn a_full_disk_refuses_appends_keeps_reading_and_trimming_and_recovers_by_itself
     let mut trim = Group::new();
     trim.trim(LogId(1), next - 10);
     append(&journal, trim).unwrap();
-    let mut tries = 0;
-    while append(&journal, one(1, next, 50_000)).is_err() {
-        tries += 1;
-        assert!(tries < 500, "space never returned");
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
+    eventually("space returns", || append(&journal, one(1, next, 50_000)).is_ok());
     assert_eq!(read_all(&journal, 1).len(), 11);
     let journal = start(&files.crash_keeping_only_synced());
     assert_eq!(read_all(&journal, 1).len(), 11);
@@ -70,12 +66,7 @@ fn a_group_that_can_never_fit_is_refused_and_others_go_on() {
     let journal = start(&files);
     append(&journal, one(1, 0, 100)).unwrap();
     assert_eq!(append(&journal, one(1, 1, 20 << 20)), Err(AppendError::NoSpace));
-    let mut tries = 0;
-    while append(&journal, one(1, 1, 100)).is_err() {
-        tries += 1;
-        assert!(tries < 500, "appends never resumed");
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
+    eventually("appends resume", || append(&journal, one(1, 1, 100)).is_ok());
 }
 
 #[test]
@@ -88,8 +79,8 @@ fn rewrites_without_room_are_tried_less_and_less_often_until_there_is_room() {
         append(&journal, one(1, offset, 40_000)).unwrap();
         append(&journal, one(2, offset, 10_000)).unwrap();
     }
-    eventually("the spare is there", || !journal.is_full());
-    std::thread::sleep(std::time::Duration::from_millis(100));
+    eventually("sealed", || journal.extents(LogId(1)).iter().rev().skip(1).all(|extent| extent.sealed));
+    files.wait_for_spare();
     let first = "0000000001-0000000001-0000.segment".to_owned();
     // The filesystem says that there is room and has none, as with a quota.
     counting.promise(1 << 30);
@@ -99,11 +90,14 @@ fn rewrites_without_room_are_tried_less_and_less_often_until_there_is_room() {
     ));
     let mut trim = Group::new();
     trim.trim(LogId(1), 40);
+    let (clock, before) = (Clock::system(), counting.rewrites());
     append(&journal, trim).unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(2000));
-    let tries = counting.rewrites();
-    // At 20 ms, then after 40, 80 and so on; without patience there would be a hundred.
-    assert!((2..=8).contains(&tries), "{tries} tries");
+    eventually("it was tried several times", || counting.rewrites() >= before + 4);
+    std::thread::sleep(std::time::Duration::from_millis(1000));
+    // At 20 ms, then after 40, 80 and so on; without patience there would be one every 20 ms.
+    let tries = counting.rewrites() - before;
+    let most = (clock.monotonic().as_millis() / 20).ilog2() + 2;
+    assert!(tries <= u64::from(most), "{tries} tries, not {most}");
     files.set_capacity(None);
     eventually("rewritten", || !files.list().unwrap().contains(&first));
     assert_eq!(read_all(&journal, 2).len(), 40);
