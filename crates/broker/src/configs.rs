@@ -346,6 +346,7 @@ mod tests {
         assert_eq!(described[0], Err(DescribeConfigsError::UnknownTopic("no".into())));
         assert_eq!(described[1], Err(DescribeConfigsError::InvalidTopic("no/such".into())));
         assert_eq!(described[2].as_ref().map(Vec::len), Ok(annals_topics::config::TOPIC_SPECS.len()));
+        world.files.wait_for_spare();
         world.files.fail_syncs(true);
         let change = ConfigChange::Update(vec![set("retention.ms", "60000")]);
         let refused = alter(&world, &orders(), change).await;

@@ -395,6 +395,7 @@ async fn a_failed_sync_is_told_and_reads_go_on() {
     let world = World::new();
     world.create("orders", 1).await;
     world.commit("billing", "orders", 0, 5).await.unwrap();
+    world.files.wait_for_spare();
     world.files.fail_syncs(true);
     let refused = world.commit("billing", "orders", 0, 6).await;
     assert!(matches!(refused, Err(CommitError::Unavailable(_))), "{refused:?}");

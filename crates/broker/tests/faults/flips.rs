@@ -28,9 +28,6 @@ const PARTITIONS: [(&str, i32); 3] = [(ORDERS, 0), (ORDERS, 1), (PRICES, 0)];
 const GROUP: &str = "auditors";
 /// The most records that one group of the workload holds: no flip costs more.
 const GROUP_RECORDS_MAX: usize = 4;
-/// The longest that the journal takes to prove its last group by a marker, and a bit.
-const QUIET: Duration = Duration::from_millis(500);
-
 /// Compaction must not remove anything between two looks.
 const NEVER: Duration = Duration::from_secs(3600);
 
@@ -220,10 +217,24 @@ async fn subjects() -> [Subject; 3] {
     let mut world = World::open(&files);
     live(&world, &files).await;
     let open = subject("open", &files, false).await;
-    tokio::time::sleep(QUIET).await;
+    proven(&files).await;
     let quiet = subject("quiet", &files, true).await;
     world.stop().await;
     [open, quiet, subject("closed", &files, true).await]
+}
+
+/// Waits for the marker that proves the last group.
+async fn proven(files: &FaultFiles) {
+    eventually("proven", || files.ends_in_marker()).await;
+}
+
+async fn eventually(what: &str, holds: impl Fn() -> bool) {
+    let wait = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), wait).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 async fn subject(name: &'static str, files: &FaultFiles, is_proven: bool) -> Subject {
@@ -265,12 +276,7 @@ async fn live(world: &World, files: &FaultFiles) {
         }
     }
     let rewritten = |name: &String| name.ends_with(".segment") && !name.ends_with("-0000.segment");
-    let mut tries = 0;
-    while !files.list().unwrap().iter().any(rewritten) {
-        tries += 1;
-        assert!(tries < 500, "nothing was rewritten: {:?}", files.list());
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    eventually("rewritten", || files.list().unwrap().iter().any(rewritten)).await;
 }
 
 async fn produce(world: &World, producer: i64, number: i32) {
@@ -293,7 +299,7 @@ fn a_damaged_batch_does_not_move_the_end_of_its_partition() {
             world.produce(ORDERS, 0, None, &[value]).await.unwrap();
         }
         // The marker that follows proves the groups: what is unreadable is damage.
-        tokio::time::sleep(QUIET).await;
+        proven(&files).await;
         let (name, places) = find(&files, "second");
         let damaged = files.kill();
         damaged.flip_bit(&name, places[0] * 8);
@@ -321,7 +327,7 @@ fn a_damaged_commit_keeps_nothing_else_from_being_read() {
         for offset in [1, 2] {
             world.commit(GROUP, ORDERS, 0, offset).await.unwrap();
         }
-        tokio::time::sleep(QUIET).await;
+        proven(&files).await;
         let (name, places) = find(&files, GROUP);
         let damaged_at = |place: u64| {
             let damaged = files.kill();
@@ -347,7 +353,7 @@ fn a_damaged_catalogue_leaves_the_rest_to_read_and_nothing_to_write() {
         world.create(PRICES, 1, &[]).await.unwrap();
         world.create(ORDERS, 1, &[]).await.unwrap();
         world.produce(ORDERS, 0, None, &["first"]).await.unwrap();
-        tokio::time::sleep(QUIET).await;
+        proven(&files).await;
         let (name, places) = find(&files, PRICES);
         let damaged = files.kill();
         damaged.flip_bit(&name, places[0] * 8);

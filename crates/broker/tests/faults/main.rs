@@ -93,6 +93,7 @@ async fn a_failed_sync_refuses_writes_and_leaves_reads() {
     world.create("orders", 1, &[]).await.unwrap();
     let producer = world.producer().await.unwrap();
     assert_eq!(world.produce("orders", 0, Some((producer, 0)), &["kept"]).await, Ok(0));
+    files.wait_for_spare();
     files.fail_syncs(true);
     for _ in 0..3 {
         let refused = world.produce("orders", 0, Some((producer, 1)), &["lost"]).await;

@@ -33,8 +33,9 @@ async fn a_move_goes_on_after_every_crash_and_neither_loses_nor_doubles() {
     for life in 0..40 {
         tokio::time::sleep(Duration::from_millis(30)).await;
         let files = if life % 2 == 0 { world.files.kill() } else { world.files.crash(life) };
+        let clock = world.clock.clone();
         drop(world);
-        world = World::open(&files);
+        world = World::open(&files, &clock);
         let (now, state) = moved(&world, id);
         assert_eq!(world.ready("to"), now, "life {life}: what is counted is there");
         assert!(now >= last, "life {life}: {now} after {last}");
