@@ -85,7 +85,7 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_reader_that_stops_is_given_up_and_a_slow_one_is_not() {
         let timeout = Duration::from_millis(100);
         let (near, mut far) = duplex(4);

@@ -474,16 +474,23 @@ async fn a_user_without_rights_is_refused() {
 #[tokio::test]
 async fn heartbeats_come_and_are_missed() {
     let mut bench = Bench::new().await;
-    let mut client = bench.dial();
-    client.greet(1).await;
-    client.send(0, connection::Open { virtual_host: "/".into(), ..Default::default() }).await;
-    client.method().await;
-    let mut heartbeats = 0;
-    while let Some(frame) = client.frame().await {
-        assert_eq!((frame.kind, frame.channel), (HEARTBEAT, 0));
-        heartbeats += 1;
+    // Where processors are busy, a client may be let go before its first heartbeat was due.
+    for _ in 0..10 {
+        let mut client = bench.dial();
+        client.greet(1).await;
+        client.send(0, connection::Open { virtual_host: "/".into(), ..Default::default() }).await;
+        client.method().await;
+        let mut heartbeats = 0;
+        while let Some(frame) = client.frame().await {
+            assert_eq!((frame.kind, frame.channel), (HEARTBEAT, 0));
+            heartbeats += 1;
+        }
+        assert!(heartbeats <= 6, "{heartbeats} until the silent client was let go");
+        if heartbeats > 0 {
+            return;
+        }
     }
-    assert!((1..=6).contains(&heartbeats), "{heartbeats} until the silent client was let go");
+    panic!("there were no heartbeats");
 }
 
 #[tokio::test]
@@ -536,7 +543,11 @@ async fn an_operator_sees_a_connection_and_ends_it() {
     let consume = basic::Consume { queue: "q".into(), consumer_tag: "c".into(), ..Default::default() };
     client.ask(consume).await;
 
-    let listed = broker.connections(&operator).await;
+    let mut listed = broker.connections(&operator).await;
+    // A connection that does not get round to it within a second is listed without a report.
+    while listed.iter().any(|connection| connection.report.is_none()) {
+        listed = broker.connections(&operator).await;
+    }
     let [connection] = &listed[..] else { panic!("one connection, not {listed:?}") };
     let info = &connection.info;
     assert_eq!((&*info.user, info.protocol, &*info.mechanism), ("guest", "AMQP 0-9-1", "PLAIN"));

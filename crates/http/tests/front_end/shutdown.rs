@@ -11,7 +11,8 @@ use crate::harness::{Fixture, body, options, read_answer, read_to_end, status};
 
 #[tokio::test]
 async fn an_answer_under_way_is_finished() {
-    let mut server = Fixture::start_with(options(), 8 << 20).await;
+    let patient = Options { drain_timeout: Duration::from_secs(3600), ..options() };
+    let mut server = Fixture::start_with(patient, 8 << 20).await;
     let mut stream = server.connect().await;
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     stream.readable().await.unwrap();

@@ -38,6 +38,7 @@ async fn a_full_disk_refuses_appends_and_nothing_else_until_there_is_space() {
 async fn a_disk_that_fails_stops_writes_and_says_so() {
     let world = World::with_store().await;
     world.append("a-1", &json!({"type": "A"})).await;
+    world.files.wait_for_spare();
     world.files.fail_syncs(true);
     for _ in 0..2 {
         let answer = world.post(EVENTS, &json!({"type": "B"})).await;

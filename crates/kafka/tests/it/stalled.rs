@@ -94,7 +94,7 @@ async fn a_reader_beside_many_that_stall_gets_its_records_at_once() {
     }
     // Were each waited for, it would take minutes.
     let took = world.clock.monotonic() - before;
-    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert!(took < Duration::from_secs(50), "{took:?}");
     assert!(!world.metrics().contains("slow_reader"), "nobody was sent away");
     // Those who come back to reading get all that they asked for, in order.
     for (client, ids) in stalled.iter_mut().step_by(50) {
@@ -120,7 +120,7 @@ async fn records_are_not_prepared_behind_answers_that_are_not_read() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     let before = world.clock.monotonic();
     read_all(&mut world.client().await).await;
-    assert!(world.clock.monotonic() - before < Duration::from_secs(10));
+    assert!(world.clock.monotonic() - before < Duration::from_secs(50));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -150,6 +150,12 @@ async fn an_answer_whose_rest_is_deleted_ends_with_its_connection() {
     for (client, _) in &mut clients {
         client.read_until_silent_for(Duration::from_millis(200)).await;
     }
-    assert!(world.metrics().contains("slow_reader"), "{}", world.metrics());
+    // It is counted when the connection has ended.
+    let counted = async {
+        while !world.metrics().contains("slow_reader") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), counted).await.expect("they were sent away");
     assert_eq!(other.ask(0, &ApiVersionsRequest::default()).await.error_code, 0);
 }
