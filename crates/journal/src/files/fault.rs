@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{File, Files, OpenMode};
-use crate::frame::{self, FrameKind};
+use crate::frame::FrameKind;
+use crate::recover::{self, inspect};
 
 /// A directory in memory with injectable faults. Clones share the directory.
 #[derive(Clone, Default)]
@@ -162,22 +163,21 @@ impl FaultFiles {
     }
 
     fn has_spare(&self) -> bool {
-        let synced = self.crash_keeping_only_synced();
-        let directory = synced.lock();
-        let mut segments = directory.names.iter().filter(|(name, _)| name.ends_with(".segment"));
-        segments.any(|(_, &id)| !directory.files[id].current.windows(4).any(|window| window == frame::MAGIC))
+        inspect(&self.crash_keeping_only_synced()).is_ok_and(|recovered| {
+            let last = recovered.found.last().map_or(0, |found| found.segment.name.last);
+            recovered.next_segment > last + 1
+        })
     }
 
-    /// Whether a marker is the last frame of a segment without a footer: whether all that was written is proven to have been
-    /// durable (`docs/format.md`).
-    pub fn ends_in_marker(&self) -> bool {
-        let directory = self.lock();
-        let contents = directory.names.values().map(|&id| &directory.files[id].current);
-        contents.into_iter().any(|bytes| {
-            let last = bytes.windows(frame::MAGIC.len()).rposition(|window| window == frame::MAGIC);
-            let is_marker = |at: usize| bytes.get(at + 9) == Some(&(FrameKind::Marker as u8));
-            let is_open = |at: &usize| !bytes[*at..].windows(8).any(|window| window == b"AnFooter");
-            last.filter(is_open).is_some_and(is_marker)
+    /// Whether what was written last is proven to be durable: by a marker, or by the footer of its segment. See `docs/format.md`.
+    pub fn is_proven(&self) -> bool {
+        // A file may be gone while it is looked for: then the answer is not known yet.
+        let found = inspect(self).map(|recovered| recovered.found).unwrap_or_default();
+        found.last().is_some_and(|last| match &last.content {
+            recover::Content::Sealed(_) => true,
+            recover::Content::Scanned(scan) => {
+                scan.frames.last().is_some_and(|scanned| scanned.frame.header.kind == FrameKind::Marker)
+            }
         })
     }
 

@@ -74,7 +74,7 @@ fn a_flipped_bit_in_a_segment_that_was_never_sealed_is_told_from_a_torn_end() {
         append(&journal, one(1, offset, 300)).unwrap();
     }
     // The marker that follows a quiet moment proves that everything was durable.
-    eventually("proven", || files.ends_in_marker());
+    eventually("proven", || files.is_proven());
     let files = files.kill();
     let name = segments(&files)[0].clone();
     for bit in (4096 * 8..45 * 4096 * 8).step_by(1999) {
