@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use annals_topics::catalogue::{Catalogue, ChangeError, check_topic_name};
 use annals_topics::config::{
-    BROKER_SPECS, Change, ConfigError, Described, Kind, Overrides, Source, describe, describe_broker,
+    BROKER_SPECS, Change, ConfigError, Described, Kind, Overrides, Source, Synonym, describe, describe_broker,
 };
 use annals_topics::offsets::Record;
 
 use crate::api::Caller;
 use crate::api::configs::{
     AlterConfigs, AlterConfigsError, ConfigChange, ConfigEntry, ConfigKind, ConfigOperation, ConfigQuery,
-    ConfigResource, ConfigSource, DescribeConfigsError,
+    ConfigResource, ConfigSource, ConfigSynonym, DescribeConfigsError,
 };
 use crate::{Broker, Inner, Options};
 
@@ -198,11 +198,13 @@ impl From<ChangeError> for AlterConfigsError {
 
 impl From<Described> for ConfigEntry {
     fn from(described: Described) -> Self {
-        let source = match described.source {
+        let source = |source| match source {
             Source::Topic => ConfigSource::Topic,
             Source::Server => ConfigSource::Server,
             Source::Default => ConfigSource::Default,
         };
+        let synonym =
+            |Synonym { name, value, source: place }| ConfigSynonym { name, value, source: source(place) };
         let kind = match described.kind {
             Kind::Boolean => ConfigKind::Boolean,
             Kind::Int(..) => ConfigKind::Int,
@@ -214,13 +216,8 @@ impl From<Described> for ConfigEntry {
         Self {
             name: described.name.to_owned(),
             value: Some(described.value),
-            // What counts without the topic's own value: the server's, or the built-in one.
-            default: described
-                .synonyms
-                .into_iter()
-                .find(|place| place.source != Source::Topic)
-                .map(|place| place.value),
-            source,
+            synonyms: described.synonyms.into_iter().map(synonym).collect(),
+            source: source(described.source),
             kind,
             read_only: described.read_only,
             sensitive: false,
@@ -272,7 +269,9 @@ mod tests {
         let world = world.reopen().await;
         let after = describe(&world, &orders(), "retention.ms").await.unwrap();
         assert_eq!((after.value.as_deref(), after.source), (Some("60000"), ConfigSource::Topic));
-        assert_eq!((after.default.as_deref(), after.kind), (Some("604800000"), ConfigKind::Long));
+        let places: Vec<_> = after.synonyms.iter().map(|place| (place.name, &*place.value)).collect();
+        assert_eq!(places, [("retention.ms", "60000"), ("log.retention.ms", "604800000")]);
+        assert_eq!(after.kind, ConfigKind::Long);
         let policy = describe(&world, &orders(), "cleanup.policy").await.unwrap();
         assert_eq!((policy.value.as_deref(), policy.kind), (Some("delete,compact"), ConfigKind::List));
         let config = Arc::clone(&world.broker.inner.state.table.topics()[0].topic.config);

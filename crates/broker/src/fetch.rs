@@ -27,7 +27,7 @@ type Outcome = Result<Fetched, FetchError>;
 /// One partition of a request, found or not.
 struct Asked {
     request: FetchPartition,
-    found: Option<(Arc<TopicEntry>, Arc<PartitionEntry>)>,
+    found: Result<(Arc<TopicEntry>, Arc<PartitionEntry>), FetchError>,
 }
 
 /// How far one partition of a fetch is.
@@ -59,7 +59,7 @@ impl Broker {
             return inner.answer(&asked, partitions);
         }
         let notify = Arc::new(Notify::new());
-        let entries = asked.iter().filter_map(|asked| asked.found.as_ref());
+        let entries = asked.iter().filter_map(|asked| asked.found.as_ref().ok());
         let _waiting: Vec<_> = entries.map(|(_, partition)| partition.wait(&notify)).collect();
         let timeout = tokio::time::sleep(max_wait);
         tokio::pin!(timeout);
@@ -96,16 +96,19 @@ fn bytes_of(fetched: &Fetched) -> usize {
 impl Inner {
     fn find(&self, request: FetchPartition) -> Asked {
         let topic = self.state.table.topic(&request.topic);
-        let found = topic.and_then(|topic| {
-            let partition = topic.partitions.get(usize::try_from(request.partition).ok()?).cloned()?;
-            Some((topic, partition))
+        let found = topic.ok_or_else(|| unknown(&request.topic, request.partition)).and_then(|topic| {
+            let index = usize::try_from(request.partition).ok();
+            let partition = index.and_then(|index| topic.partitions.get(index).cloned());
+            let known = || TopicRef::Name(Arc::clone(&topic.topic.name));
+            let partition = partition.ok_or_else(|| unknown(&known(), request.partition))?;
+            Ok((topic, partition))
         });
         Asked { request, found }
     }
 
     fn answer(&self, asked: &[Asked], partitions: Vec<Outcome>) -> FetchResult {
         for (asked, outcome) in asked.iter().zip(&partitions) {
-            if let (Some((topic, _)), Ok(fetched)) = (&asked.found, outcome) {
+            if let (Ok((topic, _)), Ok(fetched)) = (&asked.found, outcome) {
                 self.metrics.fetched(&topic.topic.name, &fetched.records);
             }
         }
@@ -156,7 +159,10 @@ impl Inner {
         isolation: Isolation,
     ) -> Step {
         let request = &asked.request;
-        let Some((_, partition)) = &asked.found else { return Step::Done(Err(unknown(request))) };
+        let partition = match &asked.found {
+            Ok((_, partition)) => partition,
+            Err(error) => return Step::Done(Err(error.clone())),
+        };
         let (mut fetched, end) = match look(&partition.lock(), request.offset, isolation) {
             Ok(looked) => looked,
             Err(error) => return Step::Done(Err(error)),
@@ -231,11 +237,9 @@ fn look(partition: &Partition, offset: i64, isolation: Isolation) -> Result<(Fet
     Ok((Fetched { high_watermark, last_stable_offset, log_start_offset, records, aborted }, end))
 }
 
-fn unknown(request: &FetchPartition) -> FetchError {
-    match &request.topic {
-        TopicRef::Name(topic) => {
-            FetchError::UnknownPartition { topic: Arc::clone(topic), partition: request.partition }
-        }
+fn unknown(topic: &TopicRef, partition: i32) -> FetchError {
+    match topic {
+        TopicRef::Name(topic) => FetchError::UnknownPartition { topic: Arc::clone(topic), partition },
         TopicRef::Id(id) => FetchError::UnknownTopicId(*id),
     }
 }

@@ -117,7 +117,8 @@ impl Inner {
         let entry = entry.ok_or_else(|| unknown(&part.topic, part.partition))?;
         let index = usize::try_from(part.partition).ok();
         let partition = index.and_then(|index| entry.partitions.get(index));
-        let partition = partition.ok_or_else(|| unknown(&part.topic, part.partition))?;
+        let known = TopicRef::Name(Arc::clone(&entry.topic.name));
+        let partition = partition.ok_or_else(|| unknown(&known, part.partition))?;
         if entry.topic.store {
             return Err(ProduceError::EventStore(Arc::clone(&entry.topic.name)));
         }

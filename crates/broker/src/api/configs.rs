@@ -27,8 +27,8 @@ pub struct ConfigEntry {
     pub name: String,
     /// The value in force; `None` for what must not be shown.
     pub value: Option<String>,
-    /// The value that is in force where nobody sets one.
-    pub default: Option<String>,
+    /// Every place that gives it a value, the one in force first.
+    pub synonyms: Vec<ConfigSynonym>,
     /// Where the value comes from.
     pub source: ConfigSource,
     /// What kind of value it is.
@@ -39,6 +39,17 @@ pub struct ConfigEntry {
     pub sensitive: bool,
     /// What it does.
     pub documentation: &'static str,
+}
+
+/// A place that gives a setting a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigSynonym {
+    /// What it is called there: the server's names differ from those of topics.
+    pub name: &'static str,
+    /// Its value there.
+    pub value: String,
+    /// The place.
+    pub source: ConfigSource,
 }
 
 /// Where a setting's value comes from.

@@ -1,7 +1,9 @@
 //! What operators ask, in every version that is served.
 
 use kafka_protocol::messages::alter_configs_request::{AlterConfigsResource, AlterableConfig};
-use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
+use kafka_protocol::messages::create_partitions_request::{
+    CreatePartitionsAssignment, CreatePartitionsTopic,
+};
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
@@ -74,6 +76,11 @@ async fn topics_are_created_grown_and_deleted_in_every_version() {
             client.ask(version, &CreatePartitionsRequest::default().with_topics(topics)).await.results;
         let codes: Vec<_> = results.iter().map(|result| result.error_code).collect();
         assert_eq!(codes, [0, 37, 3], "version {version}");
+        let to_node = |node| CreatePartitionsAssignment::default().with_broker_ids(vec![node]);
+        let topics = vec![grow("t7", 99).with_assignments(Some(vec![to_node(1.into())]))];
+        let request = CreatePartitionsRequest::default().with_topics(topics);
+        let results = client.ask(version, &request).await.results;
+        assert_eq!(results[0].error_code, 39, "one place for many");
     }
     for version in 1..=6 {
         let request = DeleteTopicsRequest::default().with_timeout_ms(1000);
@@ -138,8 +145,9 @@ async fn settings_are_shown_and_changed_in_every_version() {
         for version in 1..=4 {
             let shown = retention(&mut client, version, "t").await.expect("there");
             assert_eq!((shown.value.as_deref(), shown.config_source), (Some(&*value), 1));
-            let synonyms: Vec<_> = shown.synonyms.iter().map(|synonym| synonym.source).collect();
-            assert_eq!(synonyms, [1, 5], "version {version}");
+            let synonyms: Vec<_> =
+                shown.synonyms.iter().map(|synonym| (&*synonym.name, synonym.source)).collect();
+            assert_eq!(synonyms, [("retention.ms", 1), ("log.retention.ms", 5)], "version {version}");
             assert_eq!(shown.config_type, if version >= 3 { 5 } else { 0 });
             assert_eq!(retention(&mut client, version, "no").await.err(), Some(3));
         }
@@ -217,6 +225,11 @@ async fn the_server_is_described_in_every_version() {
         let results = client.ask(version, &request).await.replica_election_results;
         let codes: Vec<_> = results[0].partition_result.iter().map(|result| result.error_code).collect();
         assert_eq!(codes, [84, 3], "version {version}");
+        if version >= 1 {
+            let refused = client.ask(version, &request.with_election_type(7)).await;
+            assert_eq!(refused.error_code, 42);
+            assert_eq!(refused.replica_election_results[0].partition_result[1].error_code, 42);
+        }
     }
     let moving = client.ask(0, &ListPartitionReassignmentsRequest::default()).await;
     assert_eq!((moving.error_code, moving.topics.len()), (0, 0));

@@ -293,7 +293,8 @@ async fn offsets_are_committed_told_and_deleted_in_every_version() {
     let deleted = client.ask(0, &delete).await;
     assert_eq!((deleted.error_code, deleted.topics[0].partitions[0].error_code), (0, 0));
     assert_eq!(told(client.ask(8, &offsets(8, true)).await), []);
-    assert_eq!(client.ask(0, &delete.with_group_id(group("none"))).await.error_code, 69);
+    assert_eq!(client.ask(0, &delete.clone().with_group_id(group("none"))).await.error_code, 69);
+    assert_eq!(client.ask(0, &delete.with_group_id(group(""))).await.error_code, 24);
 }
 
 #[tokio::test]

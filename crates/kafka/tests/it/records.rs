@@ -288,6 +288,13 @@ async fn metadata_names_the_node_and_topics_in_every_version() {
     let response = client.ask(12, &request).await;
     assert_eq!(response.topics[0].name.as_ref().map(|name| name.as_str()), Some("t"));
     assert_eq!((response.topics[1].error_code, &response.topics[1].name), (100, &None));
+    for (topic, partition, code) in [(id, 0, 0), (id, 9, 3), (Uuid::from_u128(9), 0, 100)] {
+        let mut request = fetch("", 0);
+        request.topics[0].topic_id = topic;
+        request.topics[0].partitions[0].partition = partition;
+        let response = client.ask(13, &request).await;
+        assert_eq!(response.responses[0].partitions[0].error_code, code, "partition {partition} of {topic}");
+    }
 }
 
 #[tokio::test]

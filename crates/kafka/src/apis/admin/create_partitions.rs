@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
-use annals_broker::api::topics::{CreatePartitions as Create, CreatePartitionsError};
+use annals_broker::api::topics::{
+    CreatePartitions as Create, CreatePartitionsError, TopicQuery, TopicRef, TopicSelection,
+};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
@@ -32,7 +34,11 @@ impl Api for CreatePartitions {
     type Response = CreatePartitionsResponse;
 
     async fn handle(context: &Context, _: i16, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
-        let refusals = refusals(&request.topics, node(context));
+        let mut refusals = refusals(&request.topics, node(context));
+        let counts = counts(context, &request.topics).await;
+        for ((topic, refusal), count) in request.topics.iter().zip(&mut refusals).zip(counts) {
+            *refusal = refusal.take().or_else(|| miscounted(topic, count?));
+        }
         let accepted = request.topics.iter().zip(&refusals).filter(|(_, refusal)| refusal.is_none());
         let topics = accepted.map(|(topic, _)| (shared(&topic.name), topic.count)).collect();
         let (validate_only, timeout) = (request.validate_only, millis(request.timeout_ms));
@@ -68,6 +74,23 @@ fn refusals(topics: &[CreatePartitionsTopic], node: BrokerId) -> Vec<Option<Refu
         refused.map(|why| Refusal(ResponseError::InvalidReplicaAssignment, why))
     };
     topics.iter().map(refusal).collect()
+}
+
+/// How many partitions each topic has; `None` where there is no such topic.
+async fn counts(context: &Context, topics: &[CreatePartitionsTopic]) -> Vec<Option<i32>> {
+    let names = topics.iter().map(|topic| TopicRef::Name(shared(&topic.name))).collect();
+    let query = TopicQuery { selection: TopicSelection::Only(names), create_missing: false };
+    let found = context.broker.topics(&context.caller, query).await;
+    found.into_iter().map(|found| Some(found.result.ok()?.partitions)).collect()
+}
+
+/// Where nodes are given, there is one list for each partition that is new.
+fn miscounted(topic: &CreatePartitionsTopic, count: i32) -> Option<Refusal> {
+    let given = topic.assignments.as_ref().map(Vec::len).filter(|&given| given > 0)?;
+    let new = topic.count.saturating_sub(count);
+    let why = || format!("{new} partitions are to be added, and {given} assignments are given");
+    (new > 0 && usize::try_from(new) != Ok(given))
+        .then(|| Refusal(ResponseError::InvalidReplicaAssignment, why()))
 }
 
 fn answer(topic: &CreatePartitionsTopic, refusal: Option<Refusal>) -> CreatePartitionsTopicResult {

@@ -33,7 +33,7 @@ impl Api for DescribeCluster {
 
     async fn handle(context: &Context, _: i16, request: DescribeClusterRequest) -> DescribeClusterResponse {
         if request.endpoint_type != BROKERS {
-            return mismatched(request.endpoint_type);
+            return mismatched();
         }
         let broker = DescribeClusterBroker::default()
             .with_broker_id(node(context))
@@ -48,9 +48,9 @@ impl Api for DescribeCluster {
     }
 }
 
-fn mismatched(endpoint_type: i8) -> DescribeClusterResponse {
+/// Its endpoint type says what this endpoint is, as Kafka's does.
+fn mismatched() -> DescribeClusterResponse {
     DescribeClusterResponse::default()
         .with_error_code(ResponseError::MismatchedEndpointType.code())
         .with_error_message(Some(StrBytes::from_static_str("this endpoint is a broker, not a controller")))
-        .with_endpoint_type(endpoint_type)
 }

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use annals_broker::api::configs::{ConfigEntry, ConfigQuery, ConfigSource};
+use annals_broker::api::configs::{ConfigEntry, ConfigQuery, ConfigSynonym};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_configs_response::{
@@ -101,17 +101,11 @@ fn config(entry: &ConfigEntry, detail: Detail) -> DescribeConfigsResourceResult 
 
 /// Where the value could come from, the one in force first.
 fn synonyms(entry: &ConfigEntry) -> Vec<DescribeConfigsSynonym> {
-    let synonym = |value: &Option<String>, source| {
+    let synonym = |place: &ConfigSynonym| {
         DescribeConfigsSynonym::default()
-            .with_name(wire(&entry.name))
-            .with_value(value.as_deref().map(wire))
-            .with_source(resources::source(source))
+            .with_name(StrBytes::from_static_str(place.name))
+            .with_value(Some(wire(&place.value)))
+            .with_source(resources::source(place.source))
     };
-    let in_force = synonym(&entry.value, entry.source);
-    match entry.source {
-        ConfigSource::Default => vec![in_force],
-        ConfigSource::Topic | ConfigSource::Server => {
-            vec![in_force, synonym(&entry.default, ConfigSource::Default)]
-        }
-    }
+    entry.synonyms.iter().map(synonym).collect()
 }

@@ -16,6 +16,11 @@ use crate::shape::{INT32, Kind, Shape, array, int8, int32, string};
 
 const TOPIC: Kind = Kind::Struct(&[string("Topic"), array("Partitions", &INT32)]);
 
+/// Preferred and unclean.
+const ELECTION_TYPES: RangeInclusive<i8> = 0..=1;
+const WRONG_TYPE: (ResponseError, &str) =
+    (ResponseError::InvalidRequest, "there is no election of this type");
+
 pub(crate) struct ElectLeaders;
 
 impl Api for ElectLeaders {
@@ -32,6 +37,12 @@ impl Api for ElectLeaders {
     /// Null asks for all partitions that need an election, and there are none.
     async fn handle(context: &Context, _: i16, request: ElectLeadersRequest) -> ElectLeadersResponse {
         let asked = request.topic_partitions.unwrap_or_default();
+        if !ELECTION_TYPES.contains(&request.election_type) {
+            let results = asked.iter().map(|topic| refused(topic, |_| WRONG_TYPE)).collect();
+            return ElectLeadersResponse::default()
+                .with_error_code(WRONG_TYPE.0.code())
+                .with_replica_election_results(results);
+        }
         let names = asked.iter().map(|topic| TopicRef::Name(shared(&topic.topic))).collect();
         let query = TopicQuery { selection: TopicSelection::Only(names), create_missing: false };
         let found = context.broker.topics(&context.caller, query).await;
@@ -41,14 +52,22 @@ impl Api for ElectLeaders {
 }
 
 fn answer(topic: &TopicPartitions, found: &FoundTopic) -> ReplicaElectionResult {
+    refused(topic, |index| match &found.result {
+        Ok(description) if (0..description.partitions).contains(&index) => {
+            (ResponseError::ElectionNotNeeded, "the one node is the leader already")
+        }
+        Ok(_) => (ResponseError::UnknownTopicOrPartition, "no such partition"),
+        Err(error) => (errors::topic(error), "no such topic"),
+    })
+}
+
+/// No election takes place: why, for each partition.
+fn refused(
+    topic: &TopicPartitions,
+    why: impl Fn(i32) -> (ResponseError, &'static str),
+) -> ReplicaElectionResult {
     let partitions = topic.partitions.iter().map(|&index| {
-        let (error, message) = match &found.result {
-            Ok(description) if (0..description.partitions).contains(&index) => {
-                (ResponseError::ElectionNotNeeded, "the one node is the leader already")
-            }
-            Ok(_) => (ResponseError::UnknownTopicOrPartition, "no such partition"),
-            Err(error) => (errors::topic(error), "no such topic"),
-        };
+        let (error, message) = why(index);
         PartitionResult::default()
             .with_partition_id(index)
             .with_error_code(error.code())

@@ -29,6 +29,9 @@ impl Api for OffsetDelete {
     type Response = OffsetDeleteResponse;
 
     async fn handle(context: &Context, _: i16, request: OffsetDeleteRequest) -> OffsetDeleteResponse {
+        if request.group_id.is_empty() {
+            return OffsetDeleteResponse::default().with_error_code(ResponseError::InvalidGroupId.code());
+        }
         let partitions = request.topics.iter().flat_map(|topic| {
             let name = shared(&topic.name);
             topic.partitions.iter().map(move |partition| (name.clone(), partition.partition_index))
