@@ -4,9 +4,12 @@
 //! result). The second ends the process at once, for whoever does not want to wait.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The exit code of a process that a second Ctrl-C ended: 128 + SIGINT, as shells have it.
 const ENDED_BY_SIGNAL: i32 = 130;
@@ -32,7 +35,9 @@ impl Interrupt {
         let interrupt = Self::default();
         let raised = interrupt.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let wait = move || runtime.block_on(watch_signals(&raised, on_signal));
+        // Here and not on the thread: a signal that comes before ends the process.
+        let signals = Signals::register(&runtime).context("cannot watch for signals")?;
+        let wait = move || runtime.block_on(watch_signals(signals, &raised, on_signal));
         // The handle is dropped on purpose: the thread lives as long as the process.
         std::thread::Builder::new().name("signals".into()).spawn(wait).context("cannot watch for signals")?;
         Ok(interrupt)
@@ -57,25 +62,32 @@ impl Interrupt {
     }
 }
 
-async fn watch_signals(interrupt: &Interrupt, on_signal: impl FnOnce()) {
-    if next_signal().await.is_err() {
-        return;
-    }
+async fn watch_signals(mut signals: Signals, interrupt: &Interrupt, on_signal: impl FnOnce()) {
+    signals.next().await;
     interrupt.raise();
     on_signal();
-    if next_signal().await.is_ok() {
-        std::process::exit(ENDED_BY_SIGNAL);
-    }
+    signals.next().await;
+    std::process::exit(ENDED_BY_SIGNAL);
 }
 
-async fn next_signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut int, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    std::future::poll_fn(|cx| {
-        let woken = int.poll_recv(cx).is_ready() || term.poll_recv(cx).is_ready();
-        if woken { std::task::Poll::Ready(Ok(())) } else { std::task::Poll::Pending }
-    })
-    .await
+/// SIGINT and SIGTERM.
+struct Signals([Signal; 2]);
+
+impl Signals {
+    /// From now on signals come here, and do not end the process.
+    fn register(runtime: &Runtime) -> std::io::Result<Self> {
+        let _entered = runtime.enter();
+        Ok(Self([signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?]))
+    }
+
+    /// Waits for either. Both at the same time count as one.
+    async fn next(&mut self) {
+        std::future::poll_fn(|cx| {
+            let came = self.0.each_mut().map(|signal| signal.poll_recv(cx).is_ready());
+            if came.contains(&true) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
 }
 
 #[cfg(test)]
@@ -83,6 +95,13 @@ mod tests {
     use std::time::Duration;
 
     use super::Interrupt;
+
+    #[test]
+    fn a_signal_that_comes_at_once_is_heard() {
+        let interrupt = Interrupt::listen().unwrap();
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::INT).unwrap();
+        assert!(interrupt.wait(Duration::from_secs(60)));
+    }
 
     #[test]
     fn raising_wakes_a_waiter() {
