@@ -172,7 +172,7 @@ mod tests {
             peer.write_all(reply).unwrap();
         });
         let mut stream = TcpStream::connect(address).unwrap();
-        let answer = api_versions(&mut stream, Duration::from_secs(5));
+        let answer = api_versions(&mut stream, Duration::from_secs(60));
         server.unwrap().join().unwrap();
         answer
     }

@@ -25,20 +25,24 @@ fn lines_become_records_in_order() {
 fn one_line_takes_no_time_to_get_ready() {
     let broker = Broker::start();
     let clock = annals_clock::Clock::system();
-    let taken = (0..5).map(|number| {
+    let time = |run: &dyn Fn()| {
+        let start = clock.monotonic();
+        run();
+        clock.monotonic() - start
+    };
+    let half_a_second = std::time::Duration::from_millis(500);
+    // Somebody else may want the processor: what another command takes tells how much.
+    let (mut created, mut produced) = (Vec::new(), Vec::new());
+    let is_quick = (0..20).any(|number| {
+        created.push(time(&|| drop(broker.topic(&format!("beside-{number}"), 1))));
         // A topic that the broker creates, and then one that is there.
         let topic = broker.name(&format!("new-{number}"));
-        [(); 2].map(|()| {
-            let start = clock.monotonic();
-            broker.run_with_input(&["produce", &topic], "one\n").ok();
-            clock.monotonic() - start
-        })
+        let both =
+            [(); 2].map(|()| time(&|| drop(broker.run_with_input(&["produce", &topic], "one\n").ok())));
+        produced.push(both.into_iter().max().unwrap());
+        *produced.iter().min().unwrap() < *created.iter().min().unwrap() + half_a_second
     });
-    let taken: Vec<_> = taken.collect();
-    let half_a_second = std::time::Duration::from_millis(500);
-    // Somebody else may want the processor now and then.
-    let quick = taken.iter().filter(|both| both.iter().all(|took| *took < half_a_second)).count();
-    assert!(quick >= 2, "{taken:?}");
+    assert!(is_quick, "{produced:?}, beside {created:?}");
 }
 
 #[test]

@@ -143,7 +143,7 @@ fn groups_are_listed_and_deleted() {
 #[test]
 fn what_does_not_exist_is_not_written_to() {
     let (_directory, server) = start();
-    let pairs = [("message.timeout.ms", "3000"), ("topic.metadata.propagation.max.ms", "500")];
+    let pairs = [("message.timeout.ms", "30000"), ("topic.metadata.propagation.max.ms", "500")];
     let producer = crate::clients::producer(server.kafka(), &pairs);
     let refused = send_all(&producer, [record("nowhere", 0, "x")]).remove(0).unwrap_err();
     let expected = [RDKafkaErrorCode::UnknownTopicOrPartition, RDKafkaErrorCode::UnknownTopic];

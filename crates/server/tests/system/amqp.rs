@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::clients::Dice;
 use crate::full_disk::SmallDisk;
 use crate::scale::{number, raise_file_limit, tell_memory};
-use crate::server::{Server, eventually};
+use crate::server::{Server, Stopping, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Publishes that may wait for their confirms.
@@ -191,6 +191,11 @@ struct Told {
 }
 
 impl Told {
+    /// How many were confirmed, and how many are done with.
+    fn counts(&self) -> (usize, usize) {
+        (self.confirmed.lock().unwrap().len(), self.done.lock().unwrap().len())
+    }
+
     /// Publishes numbers, and notes which are confirmed. No number is published twice.
     fn publish(&self, address: &str, stop: &AtomicBool) -> io::Result<()> {
         let mut client = Client::connect_soon(address);
@@ -274,14 +279,19 @@ fn what_was_confirmed_is_there_after_kills_and_what_is_done_with_is_not() {
                 }
             }
         };
+        let _stopping = Stopping(stop);
         scope.spawn(work(Told::publish));
         scope.spawn(work(Told::consume));
         for _ in 0..kills {
+            let before = told.counts();
+            eventually("the clients get on", Duration::from_secs(60), || {
+                let now = told.counts();
+                now.0 > before.0 && now.1 > before.1
+            });
             std::thread::sleep(Duration::from_millis(200 + dice.below(600)));
             server.kill();
             server.restart();
         }
-        stop.store(true, Ordering::Relaxed);
     });
     server.kill();
     server.restart();

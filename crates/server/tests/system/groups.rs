@@ -29,7 +29,7 @@ fn member(address: &str, pairs: &[(&str, &str)]) -> BaseConsumer {
         ("group.id", "billing"),
         ("auto.offset.reset", "earliest"),
         ("enable.auto.commit", "false"),
-        ("session.timeout.ms", "6000"),
+        ("session.timeout.ms", "60000"),
         ("heartbeat.interval.ms", "200"),
     ];
     let consumer: BaseConsumer = config(address, &[&defaults, pairs].concat()).create().unwrap();
@@ -173,11 +173,12 @@ fn a_silent_member_is_replaced_when_its_session_ends() {
     let (_directory, server) = start();
     let address = server.kafka();
     // A static member does not say that it leaves.
-    let first = member(address, &[("group.instance.id", "a")]);
+    let named = |name| member(address, &[("group.instance.id", name), ("session.timeout.ms", "6000")]);
+    let first = named("a");
     let mut read = BTreeMap::new();
     poll_until(&[&first], &mut read, |_| shares(&[&first], &[4]));
     drop(first);
-    let second = member(address, &[("group.instance.id", "b")]);
+    let second = named("b");
     poll_until(&[&second], &mut read, |_| shares(&[&second], &[4]));
 }
 

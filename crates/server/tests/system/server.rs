@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use annals_clock::Clock;
@@ -255,6 +255,15 @@ pub(crate) fn eventually(what: &str, within: Duration, mut holds: impl FnMut() -
         let passed = watch.passed();
         assert!(passed < within, "not within {within:?}: {what}");
         std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Tells threads to stop when it is dropped: a scope waits for its threads after a panic too.
+pub(crate) struct Stopping<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
