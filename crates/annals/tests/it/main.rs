@@ -1,6 +1,6 @@
 //! The library as its users see it.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "what goes wrong is a failed test")]
+#![expect(clippy::unwrap_used, reason = "what goes wrong is a failed test")]
 
 mod account;
 mod boundary;

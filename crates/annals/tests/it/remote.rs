@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use super::account::AccountEvent;
 
 /// What the server does with a request.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 enum Say {
     Answer(u16, String),
     HangUp,
@@ -102,18 +102,23 @@ async fn request(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<(String,
     }
 }
 
+/// Longer than any answer takes.
+const LONG: Duration = Duration::from_secs(30);
+/// For an answer that never comes. Others take less.
+const SHORT: Duration = Duration::from_secs(2);
+
 const STORE: &str = r#"{"name":"bank","id":"7","start":0,"end":0,"streams":0,"indexed":0}"#;
 const APPENDED: &str = r#"{"first_position":7,"last_position":7,"streams":[{"stream":"account-1","last_revision":3}],"repeated":false}"#;
 
-fn options(retry_ms: u64) -> ClientOptions {
-    let ms = Duration::from_millis;
-    ClientOptions { connect_timeout: ms(1000), request_timeout: ms(200), retry_for: ms(retry_ms) }
+fn options(request_timeout: Duration, retry_ms: u64) -> ClientOptions {
+    ClientOptions { connect_timeout: LONG, request_timeout, retry_for: Duration::from_millis(retry_ms) }
 }
 
 /// A store on a server that says this after it has said that the store is there.
 async fn store(says: Vec<Say>, retry_ms: u64) -> (Fake, EventStore) {
+    let timeout = if says.contains(&Say::Nothing) { SHORT } else { LONG };
     let fake = fake([vec![ok(r#"{"stores":[]}"#), ok(STORE)], says].concat()).await;
-    let annals = Annals::connect_with(&fake.address, options(retry_ms)).await.unwrap();
+    let annals = Annals::connect_with(&fake.address, options(timeout, retry_ms)).await.unwrap();
     let store = annals.store("bank").await.unwrap();
     fake.seen.lock().unwrap().clear();
     (fake, store)
@@ -134,7 +139,7 @@ async fn a_lost_answer_is_asked_for_again_with_the_same_ids() {
     let done = append(&store).await.unwrap();
     assert_eq!((done.position, done.revisions[0].1), (Position(7), Revision(3)));
     let seen = fake.seen.lock().unwrap();
-    assert_eq!(seen.len(), 4);
+    assert!(seen.len() >= 4, "{seen:?}");
     assert!(seen[0].0.starts_with("POST /stores/bank/append ") && seen[0].1.contains(r#""id":"#));
     assert!(seen.iter().all(|request| *request == seen[0]), "{seen:?}");
 }
@@ -209,7 +214,7 @@ async fn a_read_is_repeated_or_fails_with_what_helps() {
 #[tokio::test]
 async fn what_is_no_server_is_told_at_once() {
     let something_else = fake(vec![ok("<html>Hello</html>")]).await;
-    let error = Annals::connect_with(&something_else.address, options(0)).await.unwrap_err();
+    let error = Annals::connect_with(&something_else.address, options(LONG, 0)).await.unwrap_err();
     assert!(matches!(error, ClientError::Unexpected { .. }), "{error}");
     for address in ["localhost:7117", "https://localhost:7117"] {
         let error = Annals::connect(address).await.unwrap_err();

@@ -53,13 +53,7 @@ impl Server {
         postgres.arg("-D").arg(self.directory.path().join("data"));
         postgres.arg("-k").arg(self.directory.path()).args(["-c", "listen_addresses=", "-c", "fsync=off"]);
         self.process = Some(postgres.stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap());
-        for _ in 0..600 {
-            if self.try_client().await.is_some() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("PostgreSQL does not answer");
+        drop(self.client().await);
     }
 
     /// Ends it at once, with all its connections.
@@ -70,8 +64,15 @@ impl Server {
         tokio::task::spawn_blocking(move || process.wait()).await.unwrap().unwrap();
     }
 
+    /// Connects, as soon as it answers.
     pub(super) async fn client(&self) -> Client {
-        self.try_client().await.expect("PostgreSQL answers")
+        for _ in 0..600 {
+            if let Some(client) = self.try_client().await {
+                return client;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("PostgreSQL does not answer");
     }
 
     async fn try_client(&self) -> Option<Client> {

@@ -33,7 +33,7 @@ impl Server {
         let (files, clock) = (Arc::new(DiskFiles::open(directory.path()).unwrap()), Clock::system());
         let broker = Broker::open(Default::default(), Default::default(), files, clock.clone()).unwrap();
         let options = Options { address: ([127, 0, 0, 1], port).into(), ..Options::default() };
-        let server = annals_amqp::Server::bind(options, broker.clone(), clock).await.unwrap();
+        let server = bind(options, &broker, &clock).await;
         let address = server.local_addr();
         let (stop, stopped) = oneshot::channel::<()>();
         let (mut tasks, background) = (JoinSet::new(), broker.clone());
@@ -53,6 +53,18 @@ impl Server {
         self.broker.close();
         self.address.port()
     }
+}
+
+/// Listens, as soon as the address is free: a client that knocks where nobody listens may be given that very port.
+async fn bind(options: Options, broker: &Broker, clock: &Clock) -> annals_amqp::Server {
+    for _ in 0..600 {
+        match annals_amqp::Server::bind(options.clone(), broker.clone(), clock.clone()).await {
+            Ok(server) => return server,
+            Err(error) => eprintln!("{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the port stays in use");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
