@@ -88,8 +88,8 @@ impl Payments {
             Err(PaymentError::Passing(reason)) => match DELAYS_MS.get(attempt as usize - 1) {
                 Some(delay_ms) => {
                     let next = properties(attempt + 1, reason);
-                    publish(&self.channel, "", &retry_queue(attempt), &order, next).await?;
                     self.moved.insert(order.clone(), self.clock.monotonic());
+                    publish(&self.channel, "", &retry_queue(attempt), &order, next).await?;
                     format!("{order}: {reason} at attempt {attempt}, again in {delay_ms} ms")
                 }
                 None => self.park(&order, attempt, reason).await?,
@@ -108,8 +108,8 @@ impl Payments {
     fn check_delay(&self, order: &str, attempt: u32) -> Result<(), Error> {
         let Some(moved) = self.moved.get(order) else { return Ok(()) };
         let (waited, delay_ms) = (self.clock.monotonic() - *moved, DELAYS_MS[attempt as usize - 2]);
-        // The time to live began a little before the confirm was here.
-        if waited + Duration::from_millis(50) < Duration::from_millis(delay_ms.into()) {
+        // The broker counts in whole milliseconds.
+        if waited + Duration::from_millis(1) < Duration::from_millis(delay_ms.into()) {
             return Err(format!("{order} came back after {waited:?} instead of {delay_ms} ms").into());
         }
         Ok(())
