@@ -13,7 +13,7 @@ const LOCK_FILE: &str = "LOCK";
 /// Holds a directory for this process until it is dropped or the process ends, however it ends.
 #[derive(Debug)]
 pub struct DataLock {
-    _file: fs::File,
+    file: fs::File,
 }
 
 impl DataLock {
@@ -35,7 +35,14 @@ impl DataLock {
         // For people who look; the lock itself is the kernel's.
         let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
         written.map_err(OpenError::io(format!("write {}", path.display())))?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for DataLock {
+    fn drop(&mut self) {
+        // Closing the file would not be enough while a process that is being started still holds a copy of it.
+        let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }
 
@@ -49,7 +56,9 @@ mod tests {
         let lock = DataLock::acquire(directory.path()).unwrap();
         let error = DataLock::acquire(directory.path()).unwrap_err().to_string();
         assert!(error.contains(&format!("pid {}", std::process::id())), "{error}");
+        let copy = lock.file.try_clone().unwrap();
         drop(lock);
         DataLock::acquire(directory.path()).unwrap();
+        drop(copy);
     }
 }
