@@ -25,7 +25,7 @@ use annals_broker::api::queues::topology::{
 };
 use annals_broker::api::queues::{
     Binding, Destination, ExchangeDefinition, ExchangeKind, LogStart, OwnerId, QueueError, QueueRef,
-    Text as Name,
+    Text as Name, Value as HeaderValue,
 };
 use annals_broker::{Broker, Consumer, PublishTicket, SharedWindow};
 use annals_clock::Clock;
@@ -93,7 +93,9 @@ impl BrokerBackend {
         let Some(seat) = self.consumers.get(&key) else { return };
         match event {
             ConsumerEvent::Deliveries(deliveries) => {
-                let arrivals = deliveries.into_iter().map(|one| Arrival::Delivery(key, delivery(one)));
+                let arrivals = deliveries
+                    .into_iter()
+                    .map(|one| Arrival::Delivery(key, delivery(one, seat.shows_counts)));
                 self.arrived.extend(arrivals);
                 seat.sit(key, consumer);
                 self.waiting.push(Waiting(Arc::clone(seat)));
@@ -181,8 +183,11 @@ impl Backend for BrokerBackend {
             let got = shared.broker.get(&shared.caller, request).await;
             let got = got.map_err(|error| shared.queue_error(&error))?;
             let message_count = u32::try_from(got.remaining).unwrap_or(u32::MAX);
-            let first = got.deliveries.into_iter().next();
-            Ok(first.map(|one| Got { delivery: delivery(one), message_count }))
+            let Some(first) = got.deliveries.into_iter().next() else { return Ok(None) };
+            let queue = shared.queue_ref(&get.queue);
+            let info = (first.delivery_count > 0).then(|| shared.broker.queue_info(&shared.caller, &queue));
+            let shows_counts = info.is_some_and(|info| info.is_ok_and(|info| is_quorum(&info)));
+            Ok(Some(Got { delivery: delivery(first, shows_counts), message_count }))
         }
         .boxed()
     }
@@ -209,8 +214,9 @@ impl Backend for BrokerBackend {
         let consumer = shared.broker.consume(&shared.caller, request);
         let consumer = consumer.map_err(|error| shared.consume_error(&error))?;
         let info = shared.broker.queue_info(&shared.caller, &queue);
+        let shows_counts = info.as_ref().is_ok_and(is_quorum);
         let auto_delete = info.is_ok_and(|info| info.definition.auto_delete).then_some(queue);
-        let seat = Arc::new(Seat { auto_delete, state: Mutex::default() });
+        let seat = Arc::new(Seat { auto_delete, shows_counts, state: Mutex::default() });
         seat.sit(key, consumer);
         self.consumers.insert(key, Arc::clone(&seat));
         self.waiting.push(Waiting(seat));
@@ -222,7 +228,7 @@ impl Backend for BrokerBackend {
         let Some(seat) = self.consumers.remove(&key) else { return (left, None) };
         // Ends it: what lies in its box goes back to the queue, where it can.
         let rest = seat.leave();
-        left.extend(rest.into_iter().map(delivery));
+        left.extend(rest.into_iter().map(|one| delivery(one, seat.shows_counts)));
         let (done, leased): (Vec<_>, Vec<_>) = left.into_iter().partition(|one| one.lease.number == 0);
         if !leased.is_empty() {
             let leases: Vec<Lease> = leased.into_iter().map(|one| one.lease).collect();
@@ -342,15 +348,25 @@ fn settlement(verdict: Verdict) -> Settle {
     }
 }
 
-fn delivery(one: HandedOver) -> Delivery<Lease, Outgoing> {
+/// `shows_count` says whether the client is told how often it came back.
+fn delivery(one: HandedOver, shows_count: bool) -> Delivery<Lease, Outgoing> {
     let HandedOver { lease, message, redelivered, delivery_count, sequence: _, stream_offset } = one;
+    let delivery_count = if shows_count { delivery_count } else { 0 };
     Delivery { lease, message: Outgoing { message, redelivered, delivery_count, stream_offset } }
+}
+
+/// Whether a queue was declared as a quorum queue. All count deliveries; only those tell clients, as with RabbitMQ: some clients
+/// take no header that they do not know.
+fn is_quorum(info: &QueueInfo) -> bool {
+    let kind = info.definition.arguments.get("x-queue-type").and_then(HeaderValue::as_text);
+    kind.is_some_and(|kind| *kind == "quorum")
 }
 
 /// Where a consumer waits. It can be taken away from there at any time.
 struct Seat {
     /// The queue, if it goes with its last consumer.
     auto_delete: Option<QueueRef>,
+    shows_counts: bool,
     state: Mutex<Sitting>,
 }
 
@@ -538,7 +554,7 @@ impl Inner {
     }
 
     fn count_queue(&self, queue: &Text) -> Result<Answer, Exception> {
-        let info = self.broker.queue_info(&self.caller, &self.queue_ref(queue));
+        let info = self.broker.use_queue(&self.caller, &self.queue_ref(queue));
         let info = info.map_err(|error| self.queue_error(&error))?;
         Ok(Answer::Queue {
             message_count: u32::try_from(info.ready).unwrap_or(u32::MAX),

@@ -63,6 +63,10 @@ const CLOSING: Duration = Duration::from_secs(10);
 /// How long a client may take to hang up once all has been said.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// How long a client may take to hang up that has closed the connection in order, as with RabbitMQ: some look at the answer
+/// after the end of the connection, were it there, and take it for a failure.
+const LINGER_IN_ORDER: Duration = Duration::from_secs(30);
+
 /// How often the clock is looked at while somebody waits for something.
 const LOOK_OFTEN: Duration = Duration::from_secs(1);
 
@@ -674,18 +678,30 @@ where
         }
     }
 
-    /// Writes what is left, if the client takes it in time, and waits a little for the client to hang up.
-    ///
-    /// What it has sent meanwhile is read and thrown away: TCP takes back what was written last where a socket is closed with
-    /// something unread in it.
+    /// Writes what is left, if the client takes it in time, and waits for the client to hang up.
     async fn flush(&mut self, within: Duration) {
         let written = async {
             self.writer.write_all_buf(&mut self.out).await?;
-            self.writer.shutdown().await
+            self.writer.flush().await
         };
         if !matches!(timeout(within, written).await, Ok(Ok(()))) {
             return;
         }
+        let mut stopping = self.stopping.clone();
+        tokio::select! {
+            () = self.hung_up(LINGER_IN_ORDER) => return,
+            _ = stopping.wait_for(|stop| *stop) => {}
+        }
+        if matches!(timeout(within, self.writer.shutdown()).await, Ok(Ok(()))) {
+            self.hung_up(LINGER).await;
+        }
+    }
+
+    /// Waits for the client to hang up.
+    ///
+    /// What it has sent meanwhile is read and thrown away: TCP takes back what was written last where a socket is closed with
+    /// something unread in it.
+    async fn hung_up(&mut self, within: Duration) {
         let hung_up = async {
             loop {
                 self.input.clear();
@@ -695,7 +711,7 @@ where
                 }
             }
         };
-        let _ = timeout(LINGER, hung_up).await;
+        let _ = timeout(within, hung_up).await;
     }
 }
 

@@ -394,12 +394,13 @@ impl<B: Backend> Session<B> {
         if publish.exchange.is_empty() && publish.routing_key.starts_with(REPLY_TO) {
             self.flush(out).await?;
             let fate = if self.replies.send(&publish) { Fate::Queued } else { Fate::Unroutable };
-            self.settled_at_once(
-                channel,
-                publish.number,
-                Some(&publish).filter(|publish| publish.mandatory),
-                fate,
-            );
+            let mandatory = Some(&publish).filter(|publish| publish.mandatory);
+            self.settled_at_once(channel, publish.number, mandatory, fate);
+            if let (Fate::Queued, Some(number)) = (fate, publish.number) {
+                // It is where it belongs: nothing has to be waited for.
+                let generation = self.channels.get(&channel).map_or(0, |slot| slot.generation);
+                self.publishes_ended(channel, generation, Some(number..=number), Outcome::Safe);
+            }
             return Ok(());
         }
         if self.batch.as_ref().is_some_and(|batch| !batch.takes(channel, &publish)) {

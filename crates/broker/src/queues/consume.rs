@@ -56,11 +56,14 @@ impl SharedWindow {
         limit == 0 || self.used.load(Ordering::Acquire) < limit
     }
 
-    /// Returns whether it has a limit, so that somebody may have waited. When it gets one, nobody has.
-    fn give_back(&self) -> bool {
-        let less = |used: u32| Some(used.saturating_sub(1));
-        let _ = self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
+    /// Whether it has a limit, so that somebody may wait for room. When it gets one, nobody does.
+    pub(super) fn is_limited(&self) -> bool {
         self.limit.load(Ordering::Acquire) > 0
+    }
+
+    pub(super) fn give_back(&self, count: u32) {
+        let less = |used: u32| Some(used.saturating_sub(count));
+        let _ = self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
     }
 
     fn serves(&self, entry: &Arc<QueueEntry>) {
@@ -73,7 +76,13 @@ impl SharedWindow {
 
     /// There is room again: the queues that wait for it go on. Not to be called with a queue locked.
     pub(super) fn go_on(&self, queues: &Queues) {
-        let waiting: Vec<_> = lock(&self.queues).iter().filter_map(Weak::upgrade).collect();
+        let mut known = lock(&self.queues);
+        // Each is the first in turn, so that a window of few messages is not all of one queue's.
+        if !known.is_empty() {
+            known.rotate_left(1);
+        }
+        let waiting: Vec<_> = known.iter().filter_map(Weak::upgrade).collect();
+        drop(known);
         for entry in waiting {
             entry.advance(&mut entry.lock(), queues);
         }
@@ -100,10 +109,16 @@ impl Mailbox {
         if self.no_ack { window.has_room() } else { window.try_take() }
     }
 
-    /// A message that it held is settled. Returns the window that has room for it, if somebody may wait for that.
-    pub(super) fn settled(&self) -> Option<Arc<SharedWindow>> {
-        let window = self.shared.as_ref().filter(|_| !self.no_ack)?;
-        window.give_back().then(|| Arc::clone(window))
+    /// The shared window in which its messages take room until they are settled.
+    pub(super) fn window(&self) -> Option<&Arc<SharedWindow>> {
+        self.shared.as_ref().filter(|_| !self.no_ack)
+    }
+
+    /// So many messages that it held are settled.
+    fn settled(&self, count: u32) {
+        if let Some(window) = self.window() {
+            window.give_back(count);
+        }
     }
 
     pub(super) fn put(&self, queue: QueueId, delivery: HandedOut) {
@@ -228,7 +243,7 @@ impl Drop for Consumer {
             self.give_back(&mut state);
             // What it still holds is settled without it, and does not come back to a window then.
             let held = state.queue.consumer(self.id).map_or(0, |(_, held, _)| held);
-            (0..held).for_each(|_| drop(self.mailbox.settled()));
+            self.mailbox.settled(held);
             state.queue.remove_consumer(self.id);
             let known = state.consumers.remove(&self.id).is_some();
             state.unused_since = queues.clock.now_ms();
@@ -251,7 +266,7 @@ impl Consumer {
         for letter in self.mailbox.take() {
             let back = annals_queues::queue::Settlement::Requeue { counts: false };
             if state.queue.settle(letter.lease.number, back, now_ms).is_ok() {
-                self.mailbox.settled();
+                self.mailbox.settled(1);
             }
         }
     }

@@ -148,10 +148,9 @@ fn dead_letter_routes(inner: &Inner, definition: &Definition, dead: &Message) ->
     let mut found = Routes::default();
     queues.with_topology(|topology| {
         if let Some(vhost) = topology.vhost(&definition.vhost) {
-            for routing_key in std::iter::once(&dead.routing_key).chain(&copies(dead)) {
-                let message = Routable { routing_key, headers: dead.headers() };
-                vhost.route_all(&dead.exchange, message, &mut found);
-            }
+            let (routing_key, more_keys) = (&dead.routing_key, &copies(dead));
+            let message = Routable { routing_key, more_keys, headers: dead.headers() };
+            vhost.route_all(&dead.exchange, message, &mut found);
         }
     });
     let goes_round = |queue: &QueueId| {

@@ -116,14 +116,11 @@ pub(super) fn release(
     }
     let mut routes = Routes::default();
     inner.queues().with_topology(|topology| {
-        if let Some(vhost) = topology.vhost(vhost) {
-            for routing_key in &keys {
-                vhost.route_all(
-                    &message.exchange,
-                    Routable { routing_key, headers: message.headers() },
-                    &mut routes,
-                );
-            }
+        if let Some(vhost) = topology.vhost(vhost)
+            && let Some((routing_key, more_keys)) = keys.split_first()
+        {
+            let routable = Routable { routing_key, more_keys, headers: message.headers() };
+            vhost.route_all(&message.exchange, routable, &mut routes);
         }
     });
     (message, routes)

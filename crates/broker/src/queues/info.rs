@@ -43,6 +43,19 @@ impl Broker {
         Ok(self.inner.info_of(&*self.inner.queue(queue)?))
     }
 
+    /// One queue, as it is now, by somebody who uses it: the time after which an unused queue expires begins again.
+    ///
+    /// # Errors
+    /// See [`QueueError`].
+    pub fn use_queue(&self, _caller: &Caller, queue: &QueueRef) -> Result<QueueInfo, QueueError> {
+        let entry = self.inner.queue(queue)?;
+        let mut state = entry.lock();
+        state.unused_since = self.inner.clock.now_ms();
+        entry.advance(&mut state, self.inner.queues());
+        drop(state);
+        Ok(self.inner.info_of(&entry))
+    }
+
     /// All queues, of one virtual host or of all, by name.
     pub fn queues(&self, _caller: &Caller, vhost: Option<&Text>) -> Vec<QueueInfo> {
         let entries = self.inner.queues().all_entries();

@@ -398,9 +398,8 @@ fn route_within(
             continue;
         }
         routes.clear();
-        for routing_key in std::iter::once(&message.routing_key).chain(&new.more_keys) {
-            vhost.route_all(&exchange, Routable { routing_key, headers: message.headers() }, &mut routes);
-        }
+        let (routing_key, headers) = (&message.routing_key, message.headers());
+        vhost.route_all(&exchange, Routable { routing_key, more_keys: &new.more_keys, headers }, &mut routes);
         plan.add_routed(Arc::new(message), &routes, 0);
     }
     Ok(())

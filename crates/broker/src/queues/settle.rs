@@ -47,24 +47,31 @@ impl SettleTicket {
     }
 }
 
-/// Shared windows in which there is room again.
+/// Shared windows in which there is room again, for so many messages. It is given back only when all is settled, so that the
+/// queue whose message it was does not take it again before the others had their turn.
 #[derive(Default)]
-pub(super) struct WindowsFreed(Vec<Arc<SharedWindow>>);
+pub(super) struct WindowsFreed(Vec<(Arc<SharedWindow>, u32)>);
 
 impl WindowsFreed {
     /// A consumer's message was settled.
     pub(super) fn note(&mut self, state: &QueueState, consumer: Option<ConsumerId>) {
         let mailbox = consumer.and_then(|id| state.consumers.get(&id));
-        if let Some(window) = mailbox.and_then(|mailbox| mailbox.settled())
-            && !self.0.iter().any(|known| Arc::ptr_eq(known, &window))
-        {
-            self.0.push(window);
+        let Some(window) = mailbox.and_then(|mailbox| mailbox.window()) else { return };
+        if !window.is_limited() {
+            return window.give_back(1);
+        }
+        match self.0.iter_mut().find(|(known, _)| Arc::ptr_eq(known, window)) {
+            Some((_, count)) => *count += 1,
+            None => self.0.push((Arc::clone(window), 1)),
         }
     }
 
     /// The queues that wait for room go on. Not to be called with a queue locked.
     pub(super) fn go_on(self, queues: &Queues) {
-        self.0.iter().for_each(|window| window.go_on(queues));
+        for (window, count) in &self.0 {
+            window.give_back(*count);
+            window.go_on(queues);
+        }
     }
 }
 

@@ -293,7 +293,8 @@ impl Inner {
             routes.clear();
             self.queues().with_topology(|topology| {
                 if let Some(vhost) = topology.vhost(&followed.vhost) {
-                    let routable = Routable { routing_key: &message.routing_key, headers: message.headers() };
+                    let (routing_key, headers) = (&message.routing_key, message.headers());
+                    let routable = Routable { routing_key, more_keys: &[], headers };
                     vhost.route_all(&followed.exchange, routable, &mut routes);
                 }
             });

@@ -351,7 +351,7 @@ impl Inner {
         let mut routes = Routes::default();
         self.queues().with_topology(|topology| {
             if let Some(vhost) = topology.vhost(&entry.definition().vhost) {
-                let routable = Routable { routing_key, headers: message.headers() };
+                let routable = Routable { routing_key, more_keys: &[], headers: message.headers() };
                 vhost.route_all(exchange, routable, &mut routes);
             }
         });

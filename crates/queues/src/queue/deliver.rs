@@ -284,9 +284,10 @@ impl Queue {
                     let offsets = self.lane(number).cold();
                     return Next::Cold(Need::Range { lane: number, offsets });
                 }
-                // What may not wait at all still goes to a consumer that is there.
+                // What may not wait at all still goes to a consumer that is there, once.
                 Head::Ready(place, message)
-                    if !self.may_not_wait(&message) && self.is_expired(&message, now_ms) =>
+                    if (!self.may_not_wait(&message) || self.lane(number).is_returned(place))
+                        && self.is_expired(&message, now_ms) =>
                 {
                     self.take(place);
                     self.leave(place, Some(message), DeathReason::Expired);

@@ -118,16 +118,17 @@ impl Lane {
 
     /// Messages that can be handed out.
     pub(crate) fn ready(&self) -> u64 {
-        let memory = self.memory.iter().take_while(|(place, _)| place.offset <= self.ready_end);
-        // Counting is needed only while something journaled is in flight before it.
-        let memory = if self.end == self.ready_end { self.memory.len() } else { memory.count() };
-        self.journaled_ready + (memory + self.returned.len()) as u64
+        self.journaled_ready + (self.memory_ready() + self.returned.len()) as u64
     }
 
     /// Messages on their way to the disk, or behind one.
     pub(crate) fn in_flight(&self) -> u64 {
-        let memory = self.memory.iter().rev().take_while(|(place, _)| place.offset > self.ready_end);
-        (self.end - self.ready_end) + memory.count() as u64
+        (self.end - self.ready_end) + (self.memory.len() - self.memory_ready()) as u64
+    }
+
+    /// Messages in memory only that have nothing before them that is still on its way to the disk. They lie in order.
+    fn memory_ready(&self) -> usize {
+        self.memory.partition_point(|(place, _)| place.offset <= self.ready_end)
     }
 
     pub(crate) fn hot_bytes(&self) -> usize {

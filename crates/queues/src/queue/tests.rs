@@ -451,6 +451,14 @@ fn what_expires_leaves_at_the_head_and_without_waiting_only_for_a_consumer() {
         true,
     );
     assert_eq!(taken(&mut queue, 2000), ["now"]);
+
+    // Once: who gives it back does not get it again.
+    let once = message("once", |message| (message.ttl_ms, message.published_ms) = (Some(0), 2000));
+    queue.append(&once, 2000, true);
+    let got = queue.get(1, false, 2000).unwrap();
+    queue.settle(got[0].lease, Settlement::Requeue { counts: true }, 2000).unwrap();
+    assert_eq!(taken(&mut queue, 2000), [""; 0]);
+    assert_eq!(queue.counters().dead, 4);
 }
 
 #[test]

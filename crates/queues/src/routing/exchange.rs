@@ -172,9 +172,9 @@ impl Exchange {
     /// Tells each target that gets the message; one may be told more than once.
     pub(crate) fn route<'a>(&'a self, message: Routable<'_>, found: &mut impl FnMut(&'a Target)) {
         match &self.router {
-            Router::Direct(router) => router.route(message.routing_key, found),
+            Router::Direct(router) => message.keys().for_each(|key| router.route(key, found)),
             Router::Fanout(router) => router.route(found),
-            Router::Topic(router) => router.route(message.routing_key, found),
+            Router::Topic(router) => message.keys().for_each(|key| router.route(key, found)),
             Router::Headers(router) => router.route(message.headers, found),
         }
     }

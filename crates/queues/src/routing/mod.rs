@@ -60,8 +60,17 @@ pub struct Binding {
 pub struct Routable<'a> {
     /// The key that the message was published with.
     pub routing_key: &'a Text,
+    /// Keys that count like it, of RabbitMQ's headers `CC` and `BCC`: each exchange looks at all of them.
+    pub more_keys: &'a [Text],
     /// Its headers, if it has any.
     pub headers: Option<&'a Headers>,
+}
+
+impl<'a> Routable<'a> {
+    /// All its keys.
+    pub fn keys(self) -> impl Iterator<Item = &'a Text> {
+        std::iter::once(self.routing_key).chain(self.more_keys)
+    }
 }
 
 /// Where a message goes.

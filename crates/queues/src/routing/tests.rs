@@ -194,7 +194,7 @@ fn routes_are_those_of_the_naive_matcher() {
             world.change_bindings();
             let (start, key, headers) = (world.below(EXCHANGES), Text::from(world.key()), world.headers());
             let mut found = Vec::new();
-            let message = Routable { routing_key: &key, headers: Some(&headers) };
+            let message = Routable { routing_key: &key, more_keys: &[], headers: Some(&headers) };
             let vhost = world.topology.vhost(&VHOST).unwrap();
             assert!(vhost.route(&exchange(start), message, &mut found));
             let expected = world.expected(start, &key, &headers);
@@ -251,8 +251,37 @@ fn a_queue_that_goes_takes_its_bindings_along() {
     assert_eq!(vhost.bindings().count(), 0);
     assert_eq!(vhost.exchange(&"amq.fanout".into()).unwrap().binding_count(), 0);
     let mut found = Vec::new();
-    vhost.route(&Text::empty(), Routable { routing_key: &queue(3), headers: None }, &mut found);
+    vhost.route(
+        &Text::empty(),
+        Routable { routing_key: &queue(3), more_keys: &[], headers: None },
+        &mut found,
+    );
     assert_eq!(found, []);
+}
+
+#[test]
+fn all_keys_of_a_message_count_at_each_exchange() {
+    let mut world = World::new(2);
+    let binding = |source: &str, key: &str, destination| Binding {
+        source: source.into(),
+        destination,
+        routing_key: key.into(),
+        arguments: Headers::new(),
+    };
+    for binding in [
+        binding("amq.direct", "first", Destination::Exchange("amq.topic".into())),
+        binding("amq.topic", "second", Destination::Queue(queue(1))),
+    ] {
+        world.topology.apply(&Change::PutBinding { vhost: VHOST, binding });
+    }
+    let vhost = world.topology.vhost(&VHOST).unwrap();
+    let found = |more_keys: &[Text]| {
+        let mut found = Vec::new();
+        let message = Routable { routing_key: &"first".into(), more_keys, headers: None };
+        vhost.route(&"amq.direct".into(), message, &mut found);
+        found.len()
+    };
+    assert_eq!((found(&[]), found(&["second".into()])), (0, 1));
 }
 
 #[test]

@@ -48,7 +48,7 @@ pub const HELD_BACK: Text = Text::from_static("amq.delayed");
 ///     arguments: Headers::new(),
 /// }});
 /// let mut queues = Vec::new();
-/// let message = Routable { routing_key: &"orders.eu.new".into(), headers: None };
+/// let message = Routable { routing_key: &"orders.eu.new".into(), more_keys: &[], headers: None };
 /// topology.vhost(&vhost).unwrap().route(&"amq.topic".into(), message, &mut queues);
 /// assert_eq!(queues, [id]);
 /// ```
@@ -214,8 +214,8 @@ impl Vhost {
     /// As [`Vhost::route`], and the topics of the exchanges that the message passes.
     pub fn route_all(&self, exchange: &Text, message: Routable<'_>, routes: &mut Routes) -> bool {
         if exchange.is_empty() {
-            let queue = self.queue(message.routing_key).filter(|queue| !queue.options.holds_back);
-            routes.queues.extend(queue.map(|queue| queue.id));
+            let queues = message.keys().filter_map(|key| self.queue(key));
+            routes.queues.extend(queues.filter(|queue| !queue.options.holds_back).map(|queue| queue.id));
         } else {
             let Some((name, first)) = self.exchanges.get_key_value(exchange.as_bytes()) else { return false };
             self.walk(name, first, message, routes);

@@ -211,16 +211,18 @@ def test_priorities_come_first(channel):
 
 def test_a_queue_that_nobody_uses_expires(connection):
     name = fresh("queue")
-    connection.channel().queue_declare(name, arguments={"x-expires": 200})
-    time.sleep(0.1)
-    connection.channel().queue_declare(name, passive=True)
+    connection.channel().queue_declare(name, arguments={"x-expires": 1000})
+    for _ in range(5):
+        time.sleep(0.3)
+        # To look at it is to use it.
+        connection.channel().queue_declare(name, passive=True)
 
     def is_gone():
         try:
             connection.channel().queue_declare(name, passive=True)
         except ChannelClosedByBroker as closed:
             return closed.reply_code == 404
-        time.sleep(0.5)
+        time.sleep(1.5)
         return False
 
     eventually(is_gone)
