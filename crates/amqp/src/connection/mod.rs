@@ -620,7 +620,7 @@ where
                 // It is over in any case.
                 let _ = timeout(CLOSING, self.part()).await;
             }
-            None if matches!(why, Close::ByClient) => self.flush(CLOSING).await,
+            None if matches!(why, Close::ByClient) => self.end_in_order().await,
             None => {}
         }
         why
@@ -678,30 +678,39 @@ where
         }
     }
 
-    /// Writes what is left, if the client takes it in time, and waits for the client to hang up.
-    async fn flush(&mut self, within: Duration) {
+    /// Writes what is left, if the client takes it in time, and waits for the client to hang up; not as long if the server ends.
+    async fn end_in_order(&mut self) {
         let written = async {
             self.writer.write_all_buf(&mut self.out).await?;
             self.writer.flush().await
         };
-        if !matches!(timeout(within, written).await, Ok(Ok(()))) {
+        if !matches!(timeout(CLOSING, written).await, Ok(Ok(()))) {
             return;
         }
         let mut stopping = self.stopping.clone();
         tokio::select! {
-            () = self.hung_up(LINGER_IN_ORDER) => return,
+            hung_up = self.hung_up(LINGER_IN_ORDER) => if hung_up { return },
             _ = stopping.wait_for(|stop| *stop) => {}
         }
-        if matches!(timeout(within, self.writer.shutdown()).await, Ok(Ok(()))) {
+        self.flush(CLOSING).await;
+    }
+
+    /// Writes what is left, if the client takes it in time, hangs up and waits a little for the client to do so.
+    async fn flush(&mut self, within: Duration) {
+        let written = async {
+            self.writer.write_all_buf(&mut self.out).await?;
+            self.writer.shutdown().await
+        };
+        if matches!(timeout(within, written).await, Ok(Ok(()))) {
             self.hung_up(LINGER).await;
         }
     }
 
-    /// Waits for the client to hang up.
+    /// Waits for the client to hang up, and says whether it did.
     ///
     /// What it has sent meanwhile is read and thrown away: TCP takes back what was written last where a socket is closed with
     /// something unread in it.
-    async fn hung_up(&mut self, within: Duration) {
+    async fn hung_up(&mut self, within: Duration) -> bool {
         let hung_up = async {
             loop {
                 self.input.clear();
@@ -711,7 +720,7 @@ where
                 }
             }
         };
-        let _ = timeout(within, hung_up).await;
+        timeout(within, hung_up).await.is_ok()
     }
 }
 
