@@ -228,7 +228,7 @@ impl Journal {
         self.shared.queue.hurry();
     }
 
-    /// Makes durable what asynchronous groups have left, up to the last one that is acknowledged by now. In a journal that
+    /// Makes durable what asynchronous groups have left, up to the last one that is applied by now. In a journal that
     /// is asynchronous itself nobody was promised that, and it does nothing.
     ///
     /// # Errors
@@ -247,7 +247,7 @@ impl Journal {
         self.shared.stop(reason);
     }
 
-    /// The last group that was acknowledged.
+    /// The last group that is applied, or is being applied.
     pub fn last_committed(&self) -> Sequence {
         self.shared.last_committed()
     }

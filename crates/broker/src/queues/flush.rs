@@ -98,7 +98,8 @@ impl Inner {
         let entries = self.queues().entries_of(ids);
         let bound = |entry: &Arc<QueueEntry>| len_max(&entry.lock()) + SLACK;
         let bytes: usize = 128 + entries.iter().map(bound).sum::<usize>();
-        let permit = self.journal.admit(bytes, Purpose::State).await?;
+        let purpose = if eager { Purpose::Control } else { Purpose::State };
+        let permit = self.journal.admit(bytes, purpose).await?;
         if let Some(ticket) = self.submit_changes(&entries, permit, bytes, eager, patience) {
             ticket.await?;
         }

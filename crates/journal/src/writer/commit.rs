@@ -152,6 +152,8 @@ impl Committer {
     }
 
     fn complete_group(&mut self, segment: &Arc<Segment>, group: Packed) {
+        // Before anybody can see what it says: who then wants to have it on disk means this group too.
+        self.shared.committed(group.sequence);
         let mut position = group.payloads_at;
         for entry in &group.pending.group.entries {
             self.index(segment, &entry.header, position);
@@ -160,7 +162,6 @@ impl Committer {
         }
         self.shared.machine().applied(group.sequence);
         self.notes.note(group.sequence);
-        self.shared.committed(group.sequence);
         self.tell(group.pending, group.sequence);
     }
 

@@ -1,14 +1,16 @@
 //! Groups that need not be on disk at once, and groups that may wait for others.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
 use annals_clock::Clock;
 use annals_journal::{
-    Durability, FaultFiles, Files, Group, Idle, Journal, LogId, Observer, Options, Purpose, Ticket,
+    Durability, EntryHeader, FaultFiles, Files, Group, Idle, Journal, LogId, Machine, Observer, Options,
+    Payload, Purpose, Sequence, Ticket,
 };
 
 use crate::rewrite::eventually;
@@ -72,6 +74,44 @@ fn settling_makes_asynchronous_groups_durable() {
     files.fail_syncs(true);
     block_on(journal.settle()).unwrap();
     files.fail_syncs(false);
+}
+
+/// Holds what is applied until it may go on.
+struct Gate {
+    entered: Sender<()>,
+    may_go: Mutex<Receiver<()>>,
+}
+
+impl Machine for Gate {
+    fn apply(&self, _: &EntryHeader, _: &Payload, _: Sequence) {
+        self.entered.send(()).unwrap();
+        self.may_go.lock().unwrap().recv().unwrap();
+    }
+
+    fn summary(&self, _: LogId) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+#[test]
+fn settling_includes_what_is_being_applied() {
+    let files = FaultFiles::new();
+    let options = Options { async_interval: NEVER, ..small() };
+    let ((entered, has_entered), (go, may_go)) = (channel(), channel());
+    let gate = Gate { entered, may_go: Mutex::new(may_go) };
+    let journal = open_with(&files, options).start(Arc::new(gate)).unwrap();
+    let permit = block_on(journal.admit(4096, Purpose::Data)).unwrap();
+    let ticket = journal.submit(permit, one(1, 0, 100).with_durability(Durability::Async));
+    has_entered.recv().unwrap();
+    std::thread::scope(|scope| {
+        // Whoever sees what it says may ask, before it is acknowledged.
+        let settled = scope.spawn(|| block_on(journal.settle()));
+        std::thread::sleep(Duration::from_millis(30));
+        go.send(()).unwrap();
+        settled.join().unwrap().unwrap();
+    });
+    assert_eq!(read_all(&start(&files.crash_keeping_only_synced()), 1), [0]);
+    ticket.wait().unwrap();
 }
 
 fn submit(journal: &Journal, offset: u64, linger: Duration) -> Ticket {
