@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -78,7 +78,7 @@ fn settling_makes_asynchronous_groups_durable() {
 
 /// Holds what is applied until it may go on.
 struct Gate {
-    entered: Sender<()>,
+    entered: SyncSender<()>,
     may_go: Mutex<Receiver<()>>,
 }
 
@@ -97,7 +97,7 @@ impl Machine for Gate {
 fn settling_includes_what_is_being_applied() {
     let files = FaultFiles::new();
     let options = Options { async_interval: NEVER, ..small() };
-    let ((entered, has_entered), (go, may_go)) = (channel(), channel());
+    let ((entered, has_entered), (go, may_go)) = (sync_channel(1), sync_channel(1));
     let gate = Gate { entered, may_go: Mutex::new(may_go) };
     let journal = open_with(&files, options).start(Arc::new(gate)).unwrap();
     let permit = block_on(journal.admit(4096, Purpose::Data)).unwrap();
