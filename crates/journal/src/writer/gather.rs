@@ -37,7 +37,7 @@ impl Gather {
         self.answered = if bytes <= BYTES_MAX { groups } else { 0 };
     }
 
-    /// How long to wait, and for how many groups: those that were answered. `None` if it is not worth it.
+    /// How long to wait, and for how many groups: most of those that were answered. `None` if it is not worth it.
     pub(crate) fn wish(&mut self) -> Option<(Duration, usize)> {
         let answered = std::mem::take(&mut self.answered);
         if answered < 2 || self.wait < WAIT_MIN {
@@ -47,7 +47,7 @@ impl Gather {
             self.skips -= 1;
             return None;
         }
-        Some((self.wait, answered))
+        Some((self.wait, answered - answered / 8))
     }
 
     /// What came of waiting: `more` groups were wished for, and `came`.
@@ -68,7 +68,7 @@ mod tests {
         let mut gather = Gather::default();
         assert_eq!(gather.wish(), None);
         gather.synced(SLOW, 64 << 10, 16);
-        assert_eq!(gather.wish(), Some((SLOW / 2, 16)));
+        assert_eq!(gather.wish(), Some((SLOW / 2, 14)));
         assert_eq!(gather.wish(), None, "once for a sync");
         gather.synced(SLOW, 4096, 1);
         assert_eq!(gather.wish(), None, "one is not waited for");

@@ -22,9 +22,6 @@ pub(crate) struct Pending {
     pub(crate) _memory: OwnedSemaphorePermit,
 }
 
-/// How often the writer looks, while it waits for groups, whether any came.
-const GLANCES: u32 = 8;
-
 #[derive(Default)]
 pub(crate) struct Queue {
     state: Mutex<State>,
@@ -106,24 +103,14 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    /// Waits up to `wait` until `more` groups wait than now, or no more seem to come, and returns how many more do.
+    /// Waits up to `wait` until `more` groups wait than now, and returns how many more do.
     pub(crate) fn gather(&self, wait: Duration, more: usize) -> usize {
         let mut state = self.lock();
         let before = state.waiting.len();
         state.awaited = Some(before + more);
-        let mut seen = before;
-        for glance in 1..=GLANCES {
-            let too_few = |state: &mut State| state.waiting.len() < before + more && !state.is_wanted();
-            let waited = self.filled.wait_timeout_while(state, wait / GLANCES, too_few);
-            let (locked, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-            state = locked;
-            // The first need their time; the others follow close.
-            let ceased = state.waiting.len() == seen && (seen > before || glance >= GLANCES / 2);
-            if !timeout.timed_out() || ceased {
-                break;
-            }
-            seen = state.waiting.len();
-        }
+        let too_few = |state: &mut State| state.waiting.len() < before + more && !state.is_wanted();
+        let waited = self.filled.wait_timeout_while(state, wait, too_few);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
         state.awaited = None;
         // Some may have been given back meanwhile.
         state.waiting.len().saturating_sub(before)
