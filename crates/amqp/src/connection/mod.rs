@@ -63,8 +63,8 @@ const CLOSING: Duration = Duration::from_secs(10);
 /// How long a client may take to hang up once all has been said.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// How long a client may take to hang up that has closed the connection in order, as with RabbitMQ: some look at the answer
-/// after the end of the connection, were it there, and take it for a failure.
+/// How long a client may take to hang up that has closed the connection in order, as with RabbitMQ. Some take it for a failure
+/// if the connection ends before they have dealt with the answer.
 const LINGER_IN_ORDER: Duration = Duration::from_secs(30);
 
 /// How often the clock is looked at while somebody waits for something.
@@ -680,6 +680,8 @@ where
 
     /// Writes what is left, if the client takes it in time, and waits for the client to hang up; not as long if the server ends.
     async fn end_in_order(&mut self) {
+        // A message that did not come whole will not come any more.
+        self.held = None;
         let written = async {
             self.writer.write_all_buf(&mut self.out).await?;
             self.writer.flush().await

@@ -393,13 +393,14 @@ impl<B: Backend> Session<B> {
         self.publishes = true;
         if publish.exchange.is_empty() && publish.routing_key.starts_with(REPLY_TO) {
             self.flush(out).await?;
-            let fate = if self.replies.send(&publish) { Fate::Queued } else { Fate::Unroutable };
-            let mandatory = Some(&publish).filter(|publish| publish.mandatory);
-            self.settled_at_once(channel, publish.number, mandatory, fate);
-            if let (Fate::Queued, Some(number)) = (fate, publish.number) {
+            if self.replies.send(&publish) {
                 // It is where it belongs: nothing has to be waited for.
                 let generation = self.channels.get(&channel).map_or(0, |slot| slot.generation);
-                self.publishes_ended(channel, generation, Some(number..=number), Outcome::Safe);
+                let numbers = publish.number.map(|number| number..=number);
+                self.publishes_ended(channel, generation, numbers, Outcome::Safe);
+            } else {
+                let mandatory = Some(&publish).filter(|publish| publish.mandatory);
+                self.settled_at_once(channel, publish.number, mandatory, Fate::Unroutable);
             }
             return Ok(());
         }
