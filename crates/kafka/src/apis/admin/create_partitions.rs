@@ -35,9 +35,11 @@ impl Api for CreatePartitions {
 
     async fn handle(context: &Context, _: i16, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
         let mut refusals = refusals(&request.topics, node(context));
-        let counts = counts(context, &request.topics).await;
-        for ((topic, refusal), count) in request.topics.iter().zip(&mut refusals).zip(counts) {
-            *refusal = refusal.take().or_else(|| miscounted(topic, count?));
+        if request.topics.iter().any(|topic| given(topic).is_some()) {
+            let counts = counts(context, &request.topics).await;
+            for ((topic, refusal), count) in request.topics.iter().zip(&mut refusals).zip(counts) {
+                *refusal = refusal.take().or_else(|| miscounted(topic, count?));
+            }
         }
         let accepted = request.topics.iter().zip(&refusals).filter(|(_, refusal)| refusal.is_none());
         let topics = accepted.map(|(topic, _)| (shared(&topic.name), topic.count)).collect();
@@ -84,9 +86,14 @@ async fn counts(context: &Context, topics: &[CreatePartitionsTopic]) -> Vec<Opti
     found.into_iter().map(|found| Some(found.result.ok()?.partitions)).collect()
 }
 
+/// For how many partitions nodes are given, if for any.
+fn given(topic: &CreatePartitionsTopic) -> Option<usize> {
+    topic.assignments.as_ref().map(Vec::len).filter(|&given| given > 0)
+}
+
 /// Where nodes are given, there is one list for each partition that is new.
 fn miscounted(topic: &CreatePartitionsTopic, count: i32) -> Option<Refusal> {
-    let given = topic.assignments.as_ref().map(Vec::len).filter(|&given| given > 0)?;
+    let given = given(topic)?;
     let new = topic.count.saturating_sub(count);
     let why = || format!("{new} partitions are to be added, and {given} assignments are given");
     (new > 0 && usize::try_from(new) != Ok(given))
