@@ -3,7 +3,9 @@
 //! A fetch first takes what is there. If that is too little it puts its name down with every partition that it asked
 //! for, looks again (something may have come in between), and sleeps until one of them gets records or its time is up.
 //! What is in the journal's memory is given without a copy; what is not is read on the blocking pool, a bounded number
-//! at a time, several partitions at once, and ahead of a reader that goes on from where it was ([`crate::read_ahead`]).
+//! at a time, several partitions at once, and ahead of a reader that goes on from where it was ([`crate::read_ahead`]). Much of
+//! it can stay where it is until its reader has room for it ([`crate::StoredRecords`]): then the disk, the network and the
+//! client work at the same time, and an answer takes little memory however large it is.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,12 +19,24 @@ use crate::api::Caller;
 use crate::api::fetch::{FetchError, FetchPartition, FetchRequest, FetchResult, Fetched};
 use crate::api::topics::{Isolation, TopicRef};
 use crate::table::{PartitionEntry, TopicEntry};
-use crate::{Broker, Inner};
+use crate::{Broker, Inner, StoredRecords};
 
 /// The part of a fetch's size that is worth asking the disk for, where a partition may have more.
 const REST_SHARE: usize = 4;
 
+/// Less than this from one partition is read before the answer begins.
+const STORED_BYTES_MIN: usize = 256 << 10;
+
 type Outcome = Result<Fetched, FetchError>;
+
+/// How a fetch is to be read.
+#[derive(Clone, Copy)]
+struct How {
+    max_bytes: usize,
+    isolation: Isolation,
+    /// Whether records may stay on the disk.
+    stored: bool,
+}
 
 /// One partition of a request, found or not.
 struct Asked {
@@ -52,9 +66,10 @@ impl Broker {
     /// Reads records, waiting for them as the request says.
     pub async fn fetch(&self, _caller: &Caller, request: FetchRequest) -> FetchResult {
         let inner = &self.inner;
-        let FetchRequest { max_wait, min_bytes, max_bytes, isolation, partitions } = request;
+        let FetchRequest { max_wait, min_bytes, max_bytes, isolation, stored, partitions } = request;
+        let how = How { max_bytes, isolation, stored };
         let asked: Vec<Asked> = partitions.into_iter().map(|partition| inner.find(partition)).collect();
-        let mut partitions = inner.read_all(&asked, max_bytes, isolation).await;
+        let mut partitions = inner.read_all(&asked, how).await;
         if max_wait.is_zero() || is_enough(&partitions, min_bytes) {
             return inner.answer(&asked, partitions);
         }
@@ -64,7 +79,7 @@ impl Broker {
         let timeout = tokio::time::sleep(max_wait);
         tokio::pin!(timeout);
         loop {
-            partitions = inner.read_all(&asked, max_bytes, isolation).await;
+            partitions = inner.read_all(&asked, how).await;
             if is_enough(&partitions, min_bytes) {
                 return inner.answer(&asked, partitions);
             }
@@ -79,18 +94,18 @@ impl Broker {
     pub async fn fetch_again(&self, _caller: &Caller, request: FetchRequest) -> FetchResult {
         let inner = &self.inner;
         let FetchRequest { max_bytes, isolation, partitions, .. } = request;
+        let how = How { max_bytes, isolation, stored: false };
         let asked: Vec<Asked> = partitions.into_iter().map(|partition| inner.find(partition)).collect();
-        FetchResult { partitions: inner.read_all(&asked, max_bytes, isolation).await }
+        FetchResult { partitions: inner.read_all(&asked, how).await }
     }
 }
 
 fn is_enough(partitions: &[Outcome], min_bytes: usize) -> bool {
-    let bytes = |outcome: &Outcome| outcome.as_ref().map_or(0, bytes_of);
-    partitions.iter().any(Result::is_err) || partitions.iter().map(bytes).sum::<usize>() >= min_bytes
+    partitions.iter().any(Result::is_err) || partitions.iter().map(bytes_of).sum::<usize>() >= min_bytes
 }
 
-fn bytes_of(fetched: &Fetched) -> usize {
-    fetched.records.iter().map(bytes::Bytes::len).sum()
+fn bytes_of(outcome: &Outcome) -> usize {
+    outcome.as_ref().map_or(0, Fetched::bytes)
 }
 
 impl Inner {
@@ -115,18 +130,20 @@ impl Inner {
         FetchResult { partitions }
     }
 
-    async fn read_all(
-        self: &Arc<Self>,
-        asked: &[Asked],
-        max_bytes: usize,
-        isolation: Isolation,
-    ) -> Vec<Outcome> {
+    async fn read_all(self: &Arc<Self>, asked: &[Asked], how: How) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(asked.len());
         let mut reads = Vec::new();
-        let mut left = max_bytes;
+        let mut left = how.max_bytes;
         let mut is_first = true;
-        for asked in asked {
-            let outcome = match self.read_one(asked, (left, max_bytes), is_first, isolation) {
+        for one in asked {
+            let mut step = self.read_one(one, left, is_first, how);
+            if let Step::Stored(stored) = &step
+                && how.stored
+                && let Some(fetched) = self.leave(one, stored, asked.len() == 1).await
+            {
+                step = Step::Done(Ok(fetched));
+            }
+            let outcome = match step {
                 Step::Done(outcome) => outcome,
                 Step::Stored(stored) if is_first => self.read_stored(stored).await,
                 // What it gives is not known yet: all that it may give is set aside.
@@ -137,7 +154,7 @@ impl Inner {
                     Ok(nothing)
                 }
             };
-            let bytes = outcome.as_ref().map_or(0, bytes_of);
+            let bytes = bytes_of(&outcome);
             left = left.saturating_sub(bytes);
             is_first &= bytes == 0;
             outcomes.push(outcome);
@@ -151,13 +168,8 @@ impl Inner {
 
     /// Reads from one partition what is in memory, with so much `left` of so much in all. Only the first that has anything
     /// may give a batch that is larger than what is left. The disk is not asked for a small rest.
-    fn read_one(
-        &self,
-        asked: &Asked,
-        (left, max_bytes): (usize, usize),
-        is_first: bool,
-        isolation: Isolation,
-    ) -> Step {
+    fn read_one(&self, asked: &Asked, left: usize, is_first: bool, how: How) -> Step {
+        let How { max_bytes, isolation, .. } = how;
         let request = &asked.request;
         let partition = match &asked.found {
             Ok((_, partition)) => partition,
@@ -186,6 +198,28 @@ impl Inner {
         Step::Done(Ok(fetched))
     }
 
+    /// Leaves on the disk what is much and was not read ahead, for the reader to take when it has room for it. Who reads several
+    /// partitions reads them by that ahead of what it is sending; what one asks for next, only the next request tells.
+    async fn leave(self: &Arc<Self>, asked: &Asked, stored: &Stored, is_alone: bool) -> Option<Fetched> {
+        let (topic, _) = asked.found.as_ref().ok()?;
+        let Stored { partition, offsets, limit, next_bytes_max, fetched } = stored;
+        let (log, start, end) = (partition.log, offsets.start, offsets.end);
+        if limit.bytes < STORED_BYTES_MIN || self.ahead.has(log, start, *limit) {
+            return None;
+        }
+        let plan = self.plan_log(log, offsets.clone(), *limit).await?;
+        let next = plan.next_offset();
+        // Where something may be damaged, the answer ends in front of it; that has to be known before it begins.
+        if plan.bytes() < STORED_BYTES_MIN || plan.is_suspect() {
+            return None;
+        }
+        if partition.goes_on(start, next) && is_alone {
+            self.read_ahead(log, next..end, *next_bytes_max);
+        }
+        let records = StoredRecords::new(self, &topic.topic.name, plan);
+        Some(Fetched { stored: Some(records), ..fetched.clone() })
+    }
+
     /// Reads from the disk, or takes what was read ahead.
     async fn read_stored(self: &Arc<Self>, stored: Stored) -> Outcome {
         let Stored { partition, offsets, limit, next_bytes_max, mut fetched } = stored;
@@ -195,8 +229,7 @@ impl Inner {
         let read = match ahead {
             Some(read) => read,
             None => {
-                let journal = self.journal.clone();
-                let read = self.blocking(move || journal.read(log, offsets, limit)).await;
+                let read = self.read_log(log, offsets, limit).await;
                 read.map_err(|error| read_error(error, &fetched))?
             }
         };
@@ -205,20 +238,6 @@ impl Inner {
         }
         fetched.records = read.pieces;
         Ok(fetched)
-    }
-
-    /// Runs `work` on the blocking pool, as one of a bounded number.
-    pub(crate) async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        // The semaphore is never closed; without a permit the work is merely not counted.
-        let permit = Arc::clone(&self.disk_reads).acquire_owned().await.ok();
-        let done = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            work()
-        });
-        match done.await {
-            Ok(result) => result,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
     }
 }
 
@@ -234,7 +253,9 @@ fn look(partition: &Partition, offset: i64, isolation: Isolation) -> Result<(Fet
         Isolation::ReadCommitted => last_stable_offset,
     };
     let (records, aborted) = (Vec::new(), Vec::new());
-    Ok((Fetched { high_watermark, last_stable_offset, log_start_offset, records, aborted }, end))
+    let fetched =
+        Fetched { high_watermark, last_stable_offset, log_start_offset, records, stored: None, aborted };
+    Ok((fetched, end))
 }
 
 fn unknown(topic: &TopicRef, partition: i32) -> FetchError {
@@ -311,6 +332,7 @@ pub(crate) mod tests {
             min_bytes: 1,
             max_bytes: 1 << 20,
             isolation: Isolation::ReadUncommitted,
+            stored: false,
             partitions: vec![part],
         };
         world.broker.fetch(&world.caller, request).await.partitions.remove(0)

@@ -28,6 +28,7 @@ pub mod access;
 pub mod api;
 mod configs;
 mod connections;
+mod disk;
 mod eventstore;
 mod fetch;
 mod groups;
@@ -55,6 +56,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 pub use connections::{ConnectionQuestion, Desk};
+pub use disk::StoredRecords;
 pub use eventstore::{Subscription, SubscriptionConsumer};
 pub use metrics::{ConnectionGuard, MemoryGuard, Metrics, ProtocolMetrics};
 pub use open::OpenError;

@@ -73,6 +73,12 @@ impl ReadAhead {
         (read.bytes > 0 && read.next_offset <= offsets.end).then_some(read)
     }
 
+    /// Whether a piece from offset `from` on is waiting, or on its way.
+    pub(crate) fn has(&self, log: LogId, from: u64, limit: Limit) -> bool {
+        let is_fit = |piece: &Piece| piece.bytes_max <= limit.bytes;
+        self.pieces().get(&(log, from)).is_some_and(is_fit)
+    }
+
     fn remove(&self, log: LogId, from: u64, limit: Limit) -> Option<Piece> {
         let mut pieces = self.pieces();
         let is_fit = |piece: &Piece| piece.bytes_max <= limit.bytes;

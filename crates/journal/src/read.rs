@@ -80,9 +80,46 @@ impl ReadPlan {
         self.entries.last().map_or(self.from, |(_, row)| row.end_offset())
     }
 
+    /// The offset that it begins with, or that lies within its first entry.
+    pub fn offset(&self) -> u64 {
+        self.from
+    }
+
+    /// Payload bytes.
+    pub fn bytes(&self) -> usize {
+        self.entries.iter().map(|(_, row)| row.len as usize).sum()
+    }
+
     /// Whether there is nothing to read.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Whether a file that it reads is known to be damaged somewhere.
+    pub fn is_suspect(&self) -> bool {
+        self.entries.iter().any(|(segment, row)| row.is_lost() || segment.is_damaged())
+    }
+
+    /// Cuts the plan into parts of about `bytes`, to be read one after another or side by side.
+    pub fn split(self, bytes: usize) -> Vec<Self> {
+        let Self { log, mut from, mut entries } = self;
+        let mut parts = Vec::new();
+        loop {
+            let mut wanted = 0;
+            let begins_within = |(_, row): &&Planned| {
+                let begin = wanted;
+                wanted += row.len as usize;
+                begin < bytes.max(1)
+            };
+            let rest = entries.split_off(entries.iter().take_while(begins_within).count());
+            let part = Self { log, from, entries };
+            from = part.next_offset();
+            parts.push(part);
+            if rest.is_empty() {
+                return parts;
+            }
+            entries = rest;
+        }
     }
 }
 

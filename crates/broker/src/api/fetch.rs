@@ -7,6 +7,7 @@ use annals_clock::Uuid;
 use bytes::Bytes;
 
 use super::topics::{Isolation, TopicRef};
+use crate::StoredRecords;
 
 /// Asks for records of any number of partitions; see `Broker::fetch`.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub struct FetchRequest {
     pub max_bytes: usize,
     /// What the reader may see.
     pub isolation: Isolation,
+    /// Whether much that is on the disk may be left there for the reader to fetch when it needs it: [`Fetched::stored`].
+    pub stored: bool,
     /// The partitions, the ones to be served first in front.
     pub partitions: Vec<FetchPartition>,
 }
@@ -54,8 +57,18 @@ pub struct Fetched {
     pub log_start_offset: i64,
     /// Whole record batches of format v2, cut anywhere between chunks. Shared, not copied.
     pub records: Vec<Bytes>,
+    /// Instead of `records`: what is still on the disk.
+    pub stored: Option<StoredRecords>,
     /// Aborted transactions that overlap the records. Filled for [`Isolation::ReadCommitted`] only.
     pub aborted: Vec<AbortedTransaction>,
+}
+
+impl Fetched {
+    /// Bytes of all batches, on the disk or not.
+    pub fn bytes(&self) -> usize {
+        let stored = self.stored.as_ref().map_or(0, StoredRecords::bytes);
+        stored + self.records.iter().map(Bytes::len).sum::<usize>()
+    }
 }
 
 /// A transaction whose records a reader of committed data must skip.

@@ -286,6 +286,7 @@ async fn a_store_is_a_topic_that_only_it_writes_to() {
         min_bytes: 1,
         max_bytes: 1 << 20,
         isolation: Isolation::ReadCommitted,
+        stored: false,
         partitions: vec![part],
     };
     let fetched = world.broker.fetch(&world.caller, request).await.partitions.remove(0).unwrap();

@@ -177,6 +177,7 @@ impl World {
             min_bytes: 0,
             max_bytes: 20_000,
             isolation: Isolation::ReadUncommitted,
+            stored: false,
             partitions: vec![part],
         };
         self.broker.fetch(&self.caller, request).await.partitions.remove(0)
@@ -194,6 +195,7 @@ impl World {
             min_bytes: 0,
             max_bytes: 2000,
             isolation: Isolation::ReadUncommitted,
+            stored: false,
             partitions: vec![part.clone()],
         };
         let fetched = self.broker.fetch(&self.caller, request.clone()).await.partitions.remove(0);

@@ -46,6 +46,7 @@ impl World {
                 min_bytes: 1,
                 max_bytes: 1 << 20,
                 isolation: Isolation::ReadUncommitted,
+                stored: false,
                 partitions: vec![part],
             };
             let fetched = self.broker.fetch(&self.caller, request).await.partitions.remove(0).unwrap();
