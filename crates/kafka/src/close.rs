@@ -36,6 +36,12 @@ pub(crate) enum Close {
         /// Where the rest begins.
         offset: i64,
     },
+    /// A response had begun when its records could not be read. Asked for again, it ends in front of them.
+    #[error("the records from offset {offset} on could not be read, of a response that had begun")]
+    RecordsUnreadable {
+        /// Where they begin.
+        offset: i64,
+    },
     /// The server is shutting down.
     #[error("the server is shutting down")]
     Shutdown,
@@ -140,6 +146,7 @@ impl Close {
             Self::ByClient | Self::Idle(_) | Self::Shutdown | Self::WithinRequest | Self::Io(_) => None,
             Self::SlowRequest { .. } => Some("slow_request"),
             Self::SlowReader(_) | Self::RecordsGone { .. } => Some("slow_reader"),
+            Self::RecordsUnreadable { .. } => Some("unreadable"),
             Self::Tls | Self::Http | Self::Amqp => Some("foreign_protocol"),
             Self::FrameSize { .. } => Some("frame_size"),
             Self::ShortHeader { .. } | Self::BadHeader => Some("bad_header"),

@@ -228,15 +228,15 @@ async fn write(
 }
 
 /// Writes what the client takes. Meanwhile memory that others wait for is given back: while the client reads, all but
-/// a slice; while it does not, all but a trifle.
+/// about a slice; while it does not, all but a trifle.
 async fn write_some(writer: &mut (impl AsyncWrite + Unpin), out: &mut Rope) -> io::Result<usize> {
-    if out.is_wanted() && out.loaded() > SLICE_BYTES {
-        out.give_back(SLICE_BYTES);
+    if out.is_wanted() && out.loaded() > 2 * SLICE_BYTES {
+        out.keep_slice();
     }
     if let Ok(written) = timeout(STALL, writer.write_buf(out)).await {
         return written;
     }
-    if out.loaded() > STALLED_BYTES {
+    if out.holds_memory() {
         let wanted = out.wanted();
         tokio::select! {
             written = writer.write_buf(out) => return written,

@@ -146,6 +146,11 @@ impl Share {
         }
     }
 
+    /// Whether all of it was given back.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.permit.as_ref().is_none_or(|permit| permit.num_permits() == 0)
+    }
+
     /// Gives back all but `bytes`. What is less than a unit is not counted any more.
     pub(crate) fn shrink(&mut self, bytes: usize) {
         let Some(permit) = &mut self.permit else { return };

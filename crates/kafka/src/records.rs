@@ -1,4 +1,5 @@
-//! Stored records within an answer: they can be given back while they wait for their client, and read again.
+//! Stored records within an answer: they can be given back while they wait for their client, and read again. Those that were
+//! not read yet are as if they had been given back.
 //!
 //! What is given back is remembered as a place: the offset of the batch in which the answer stopped, and how far into
 //! it. Stored batches do not change, but they may be trimmed or compacted away. So what is read again goes on where the
@@ -18,8 +19,17 @@ pub(crate) const SLICE_BYTES: usize = 1 << 20;
 
 /// Where records come from.
 pub(crate) trait Source: std::fmt::Debug + Send + Sync {
-    /// Reads whole batches from `offset`, as many as fit into `bytes_max` but at least one, with memory for them.
-    fn read(&self, offset: i64, bytes_max: usize) -> BoxFuture<'_, (Vec<Bytes>, Share)>;
+    /// Reads whole batches from `offset`, about as many as fit into `bytes_max` but at least one, with memory for them.
+    /// Nothing, if they are gone.
+    fn read(&self, offset: i64, bytes_max: usize) -> BoxFuture<'_, Result<(Vec<Bytes>, Share), Close>>;
+
+    /// Bytes in memory of what it has read ahead.
+    fn held(&self) -> usize {
+        0
+    }
+
+    /// Gives up what it has read ahead.
+    fn give_back(&self) {}
 }
 
 /// Whole record batches of one partition.
@@ -43,6 +53,16 @@ impl Records {
     pub(crate) fn new(source: Arc<dyn Source>, chunks: Vec<Bytes>) -> Self {
         let bytes = chunks.iter().map(Bytes::len).sum();
         Self { source, offset: -1, chunks, bytes, consumed: 0, front: (0, 0), begun: None }
+    }
+
+    /// So many bytes of batches from `offset` on that are still to be read.
+    pub(crate) fn unread(source: Arc<dyn Source>, offset: i64, bytes: usize) -> Self {
+        Self { offset, bytes, ..Self::new(source, Vec::new()) }
+    }
+
+    /// The source of what is not in memory.
+    pub(crate) fn source(&self) -> &dyn Source {
+        &*self.source
     }
 
     /// The bytes that are left.
@@ -99,9 +119,28 @@ impl Records {
         Some(kept.freeze())
     }
 
+    /// Gives back the batches behind the next `count` bytes, which are more than none: returns them.
+    pub(crate) fn split_after(&mut self, count: usize) -> Option<Self> {
+        let at = self.consumed + count;
+        if self.is_given_back() || at >= self.bytes {
+            return None;
+        }
+        let (begin, head) = batch_around(&self.chunks, at - 1)?;
+        let end = begin + head.size;
+        let bytes = self.bytes.checked_sub(end).filter(|bytes| *bytes > 0)?;
+        let mut left = end;
+        self.chunks.retain_mut(|chunk| {
+            chunk.truncate(left);
+            left -= chunk.len();
+            !chunk.is_empty()
+        });
+        self.bytes = end;
+        Some(Self::unread(Arc::clone(&self.source), head.next_offset(), bytes))
+    }
+
     /// Reads again what was given back: a slice of it. Returns the memory that it takes, and what follows it.
     pub(crate) async fn load(&mut self) -> Result<(Share, Option<Self>), Close> {
-        let (chunks, share) = self.source.read(self.offset, self.bytes.min(SLICE_BYTES)).await;
+        let (chunks, share) = self.source.read(self.offset, self.bytes.min(SLICE_BYTES)).await?;
         let loaded: usize = chunks.iter().map(Bytes::len).sum();
         let is_same = self.begun.is_none_or(|begun| Cursor::new(&chunks).head() == Some(begun));
         if !is_same || loaded <= self.consumed || loaded > self.bytes {
@@ -121,8 +160,7 @@ impl Records {
             return None;
         }
         let (_, last) = batch_around(chunks, loaded - 1)?;
-        let rest = Self::new(Arc::clone(&self.source), Vec::new());
-        Some(Self { offset: last.next_offset(), bytes, ..rest })
+        Some(Self::unread(Arc::clone(&self.source), last.next_offset(), bytes))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -9,10 +10,14 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::close::Close;
 use crate::memory::Share;
-use crate::records::{Records, Source};
+use crate::records::{Records, SLICE_BYTES, Source};
 
 /// Records up to this size are copied: cheaper than one more entry in a vectored write.
 const COPY_MAX: usize = 2048;
+
+/// What stands in front of records that are not in memory, and is not worth a write of its own. Less than is kept for a client
+/// that has stopped reading, for which nothing is to be read.
+const LEAD_MAX: usize = 256;
 
 /// A chain of buffers. Reading it as a [`Buf`] consumes it; writing it goes out in vectored writes.
 ///
@@ -21,8 +26,10 @@ const COPY_MAX: usize = 2048;
 pub(crate) struct Rope {
     parts: VecDeque<Part>,
     remaining: usize,
-    /// Memory for the records.
+    /// Memory for the records that it was made with.
     share: Option<Share>,
+    /// Memory for the slice that was loaded last.
+    slice: Option<Share>,
     /// Turns that end when the rope is written or dropped.
     turns: Vec<OwnedSemaphorePermit>,
 }
@@ -80,7 +87,7 @@ impl Rope {
         self.remaining += other.remaining;
         self.parts.append(&mut other.parts);
         self.turns.append(&mut other.turns);
-        if let Some(share) = other.share {
+        for share in [other.share, other.slice].into_iter().flatten() {
             self.hold(share);
         }
     }
@@ -98,19 +105,37 @@ impl Rope {
         self.turns.push(turn);
     }
 
-    /// The bytes of records that are in memory.
+    /// The bytes of records that are in memory, also of those that are being read.
     pub(crate) fn loaded(&self) -> usize {
-        self.parts.iter().map(Part::loaded).sum()
+        let loaded: usize = self.parts.iter().map(Part::loaded).sum();
+        loaded + self.sources().map(Source::held).max().unwrap_or(0)
+    }
+
+    /// Those of one answer read ahead together.
+    fn sources(&self) -> impl Iterator<Item = &dyn Source> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Records(records) => Some(records.source()),
+            Part::Bytes(_) => None,
+        })
+    }
+
+    /// Whether it holds memory that others could want.
+    pub(crate) fn holds_memory(&self) -> bool {
+        [&self.share, &self.slice].into_iter().flatten().any(|share| !share.is_empty())
     }
 
     /// Whether somebody waits for memory that this holds.
     pub(crate) fn is_wanted(&self) -> bool {
-        self.share.as_ref().is_some_and(Share::is_wanted)
+        self.any_share().is_some_and(Share::is_wanted)
+    }
+
+    fn any_share(&self) -> Option<&Share> {
+        self.slice.as_ref().or(self.share.as_ref())
     }
 
     /// Waits until somebody waits for memory that this holds; for ever if it holds none.
     pub(crate) fn wanted(&self) -> impl Future<Output = ()> + Send + use<> {
-        let wanted = self.share.as_ref().map(Share::wanted);
+        let wanted = self.any_share().map(Share::wanted);
         async move {
             match wanted {
                 Some(wanted) => wanted.await,
@@ -119,8 +144,27 @@ impl Rope {
         }
     }
 
-    /// Gives records back, with their memory, all but those within the next `keep` bytes.
+    /// Gives records back, with their memory, all but a slice: for a client that goes on reading.
+    pub(crate) fn keep_slice(&mut self) {
+        self.sources().for_each(Source::give_back);
+        let mut room = SLICE_BYTES;
+        for part in std::mem::take(&mut self.parts) {
+            let Part::Records(mut records) = part else {
+                self.parts.push_back(part);
+                continue;
+            };
+            let rest = if room > 0 { records.split_after(room) } else { records.give_back(0).and(None) };
+            room = room.saturating_sub(records.left());
+            self.parts.push_back(Part::Records(records));
+            self.parts.extend(rest.map(|rest| Part::Records(Box::new(rest))));
+        }
+        self.shrink(SLICE_BYTES);
+    }
+
+    /// Gives records back, with their memory, all but those within the next `keep` bytes, of which it takes a copy: for a
+    /// client that is waited for.
     pub(crate) fn give_back(&mut self, keep: usize) {
+        self.sources().for_each(Source::give_back);
         let mut keep_left = keep;
         for mut part in std::mem::take(&mut self.parts) {
             if let Part::Records(records) = &mut part
@@ -133,26 +177,62 @@ impl Rope {
             keep_left = keep_left.saturating_sub(part.left());
             self.parts.push_back(part);
         }
-        if let Some(share) = &mut self.share {
+        self.shrink(keep);
+    }
+
+    fn shrink(&mut self, keep: usize) {
+        for share in [&mut self.share, &mut self.slice].into_iter().flatten() {
             share.shrink(keep);
         }
     }
 
-    /// Whether the next records were given back.
+    /// Whether the next records are not in memory.
     pub(crate) fn lacks_records(&self) -> bool {
-        matches!(self.parts.front(), Some(Part::Records(records)) if records.is_given_back())
+        self.lacking().is_some()
     }
 
-    /// Reads the next records again, as soon as there is memory for them.
-    pub(crate) async fn load(&mut self) -> Result<(), Close> {
-        // Nobody holds memory while waiting for memory.
-        self.share = None;
-        let Some(Part::Records(records)) = self.parts.front_mut() else { return Ok(()) };
-        let (share, rest) = records.load().await?;
-        self.share = Some(share);
-        if let Some(rest) = rest {
-            self.parts.insert(1, Part::Records(Box::new(rest)));
+    /// The part with the next records, if they are not in memory.
+    fn lacking(&self) -> Option<usize> {
+        let mut lead = 0;
+        for (index, part) in self.parts.iter().enumerate() {
+            match part {
+                Part::Records(records) if records.is_given_back() => return Some(index),
+                Part::Records(_) => return None,
+                Part::Bytes(bytes) => lead += bytes.len(),
+            }
+            if lead > LEAD_MAX {
+                return None;
+            }
         }
+        None
+    }
+
+    /// Reads the next records, as soon as there is memory for them.
+    pub(crate) async fn load(&mut self) -> Result<(), Close> {
+        let Some(index) = self.lacking() else { return Ok(()) };
+        let Some(Part::Records(mut records)) = self.parts.remove(index) else { return Ok(()) };
+        self.slice = None;
+        if self.loaded() == 0 {
+            self.share = None;
+        }
+        let wanted = self.wanted();
+        let (slice, rest) = {
+            let mut loading = pin!(records.load());
+            tokio::select! {
+                biased;
+                loaded = &mut loading => loaded?,
+                // Nobody holds memory while waiting for memory.
+                () = wanted => {
+                    self.give_back(0);
+                    loading.await?
+                }
+            }
+        };
+        self.slice = Some(slice);
+        if let Some(rest) = rest {
+            self.parts.insert(index, Part::Records(Box::new(rest)));
+        }
+        self.parts.insert(index, Part::Records(records));
         Ok(())
     }
 }
@@ -229,6 +309,12 @@ impl RopeBuilder {
         }
         self.done.push(self.open.split().freeze());
         self.done.push_part(Part::Records(Box::new(Records::new(source(), chunks.to_vec()))));
+    }
+
+    /// Adds records that are read when they are to be written.
+    pub(crate) fn unread(&mut self, offset: i64, bytes: usize, source: Arc<dyn Source>) {
+        self.done.push(self.open.split().freeze());
+        self.done.push_part(Part::Records(Box::new(Records::unread(source, offset, bytes))));
     }
 
     pub(crate) fn finish(mut self) -> Rope {

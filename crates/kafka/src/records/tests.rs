@@ -50,7 +50,7 @@ impl Partition {
 }
 
 impl Source for Partition {
-    fn read(&self, offset: i64, bytes_max: usize) -> BoxFuture<'_, (Vec<Bytes>, Share)> {
+    fn read(&self, offset: i64, bytes_max: usize) -> BoxFuture<'_, Result<(Vec<Bytes>, Share), Close>> {
         let mut found = Vec::new();
         for (_, bytes) in self.batches.lock().expect("whole").iter().filter(|(base, _)| base + 9 >= offset) {
             if !found.is_empty() && found.len() + bytes.len() > bytes_max {
@@ -58,7 +58,7 @@ impl Source for Partition {
             }
             found.extend_from_slice(bytes);
         }
-        async move { (self.cut(&found), self.memory.take(found.len()).await) }.boxed()
+        async move { Ok((self.cut(&found), self.memory.take(found.len()).await)) }.boxed()
     }
 }
 
@@ -94,6 +94,35 @@ async fn what_was_given_back_anywhere_goes_on_there() {
                 out.extend(consume(&mut records, left));
                 assert!(out == all, "cut {cut}, at {at}, kept {keep}");
             }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_kept_ends_with_a_batch_and_can_be_given_back_later() {
+    for cut in [1, 13, 100, 10_000] {
+        let partition = Partition::new(&[200, 61, 300, 150], cut);
+        let all = partition.all();
+        for (at, keep) in (0..all.len()).flat_map(|at| [(at, 1), (at, 50), (at, 250)]) {
+            let mut records = partition.records();
+            let mut out = consume(&mut records, at);
+            let rest = records.split_after(keep);
+            let ends = [200, 261, 561, 711];
+            let end = if rest.is_some() { ends.into_iter().find(|end| at + keep <= *end) } else { None };
+            assert_eq!(at + records.left(), end.unwrap_or(all.len()), "at {at}, kept {keep}");
+            let given_back = at % 2 == 0 && records.give_back(0).is_some();
+            if given_back {
+                assert!(load(&mut records).await.is_none());
+            }
+            let left = records.left();
+            out.extend(consume(&mut records, left));
+            if let Some(mut rest) = rest {
+                assert!(rest.is_given_back());
+                assert!(load(&mut rest).await.is_none());
+                let left = rest.left();
+                out.extend(consume(&mut rest, left));
+            }
+            assert!(out == all, "cut {cut}, at {at}, kept {keep}");
         }
     }
 }

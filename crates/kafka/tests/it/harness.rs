@@ -36,8 +36,21 @@ impl World {
     }
 
     pub(crate) async fn with(change: impl FnOnce(&mut Options)) -> Self {
+        Self::open(annals_journal::Options { segment_bytes: 1 << 20, ..Default::default() }, change).await
+    }
+
+    /// A server that keeps hardly anything of what it has written in its memory.
+    pub(crate) async fn forgetful() -> Self {
+        let journal = annals_journal::Options {
+            segment_bytes: 8 << 20,
+            tail_cache_bytes: 1 << 20,
+            ..Default::default()
+        };
+        Self::open(journal, |_| ()).await
+    }
+
+    async fn open(journal: annals_journal::Options, change: impl FnOnce(&mut Options)) -> Self {
         let (files, clock) = (FaultFiles::new(), Clock::system());
-        let journal = annals_journal::Options { segment_bytes: 1 << 20, ..Default::default() };
         let broker = annals_broker::Options::default();
         let broker = Broker::open(broker, journal, Arc::new(files.clone()), clock.clone()).expect("opens");
         let mut options = Options { address: ([127, 0, 0, 1], 0).into(), ..Options::default() };

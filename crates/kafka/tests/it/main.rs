@@ -9,3 +9,4 @@ mod hostile;
 mod order;
 mod records;
 mod stalled;
+mod stored;

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::harness::{Client, World};
 
-fn name(text: &'static str) -> TopicName {
+pub(crate) fn name(text: &'static str) -> TopicName {
     TopicName(StrBytes::from_static_str(text))
 }
 

@@ -3,9 +3,10 @@
 //! Source: FetchResponse of the Kafka protocol guide, versions 4 to 18. A test compares every version with another
 //! encoder, byte for byte.
 
+use annals_broker::StoredRecords;
 use annals_broker::api::fetch::{AbortedTransaction, Fetched};
 use annals_broker::api::topics::{Isolation, TopicRef};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use kafka_protocol::ResponseError;
 
 use crate::apis::values::NO_ERROR;
@@ -84,7 +85,8 @@ impl<S: Sources> Writer<'_, S> {
     }
 
     fn put_fetched(&mut self, wanted: &Wanted, fetched: &Fetched) {
-        let Fetched { high_watermark, last_stable_offset, log_start_offset, records, aborted } = fetched;
+        let Fetched { high_watermark, last_stable_offset, log_start_offset, records, stored, aborted } =
+            fetched;
         self.put_offsets(
             wanted.partition,
             NO_ERROR,
@@ -95,9 +97,17 @@ impl<S: Sources> Writer<'_, S> {
             Isolation::ReadCommitted => self.put_aborted(aborted),
         }
         self.put_replica();
-        self.put_length(Some(records.iter().map(Bytes::len).sum()));
-        self.out.records(records, || self.sources.source(wanted));
+        self.put_length(Some(fetched.bytes()));
+        match stored {
+            Some(stored) => self.put_stored(wanted, stored),
+            None => self.out.records(records, || self.sources.source(wanted)),
+        }
         self.put_no_tags();
+    }
+
+    fn put_stored(&mut self, wanted: &Wanted, stored: &StoredRecords) {
+        let Some((offset, _)) = stored.parts().next() else { return };
+        self.out.unread(offset, stored.bytes(), self.sources.stored(wanted, stored));
     }
 
     fn put_error(&mut self, partition: i32, error: ResponseError) {

@@ -1,6 +1,9 @@
 //! Reading with a share of the memory for answers, and reading once more what was given back.
 //!
-//! How many bytes there are is known only when they are read. So a fetch reads first, then takes memory for what it
+//! What is in the journal's memory, and little things on the disk, are read at once; what is left there is read while the answer
+//! is sent (the `stream` module).
+//!
+//! How many bytes there are to be read at once is known only when they are read. So a fetch reads first, then takes memory for what it
 //! found; if there is too little, it drops what it has, waits for the memory, and reads again. While memory is short, an
 //! answer is limited to a slice, or to one batch if that is larger: many clients that are served a little each rather
 //! than few that are served much.
@@ -8,18 +11,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_broker::Broker;
 use annals_broker::api::Caller;
 use annals_broker::api::fetch::{FetchPartition, FetchRequest, FetchResult, Fetched};
 use annals_broker::api::topics::{Isolation, TopicRef};
+use annals_broker::{Broker, StoredRecords};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
+use crate::close::Close;
 use crate::memory::{Memory, Share};
 use crate::records::{SLICE_BYTES, Source};
 
 use super::session::Wanted;
+use super::stream::Stream;
 use super::{Context, Limits, Outcome, read_once};
 
 /// Reads, with memory where records were found.
@@ -87,24 +92,38 @@ pub(super) struct Reader {
     caller: Caller,
     memory: Memory,
     isolation: Isolation,
+    stream: Arc<Stream>,
 }
 
 impl Reader {
     pub(super) fn new(context: &Context, isolation: Isolation) -> Self {
         let (broker, caller) = (context.broker.clone(), context.caller.clone());
-        Self { broker, caller, memory: context.answer_memory.clone(), isolation }
+        let memory = context.answer_memory.clone();
+        let stream = Stream::new(&memory);
+        Self { broker, caller, memory, isolation, stream }
+    }
+
+    fn again(&self, wanted: &Wanted) -> PartitionReader {
+        let (topic, partition) = (wanted.topic.clone(), wanted.partition);
+        PartitionReader { reader: self.clone(), topic, partition }
     }
 }
 
 /// Makes the sources of the records of an answer.
 pub(super) trait Sources {
+    /// For records that were read.
     fn source(&self, wanted: &Wanted) -> Arc<dyn Source>;
+    /// For those that were left on the disk.
+    fn stored(&self, wanted: &Wanted, stored: &StoredRecords) -> Arc<dyn Source>;
 }
 
 impl Sources for Reader {
     fn source(&self, wanted: &Wanted) -> Arc<dyn Source> {
-        let (topic, partition) = (wanted.topic.clone(), wanted.partition);
-        Arc::new(PartitionReader { reader: self.clone(), topic, partition })
+        Arc::new(self.again(wanted))
+    }
+
+    fn stored(&self, wanted: &Wanted, stored: &StoredRecords) -> Arc<dyn Source> {
+        self.stream.add(stored, self.again(wanted))
     }
 }
 
@@ -122,9 +141,9 @@ impl std::fmt::Debug for PartitionReader {
 }
 
 impl Source for PartitionReader {
-    fn read(&self, offset: i64, bytes_max: usize) -> BoxFuture<'_, (Vec<Bytes>, Share)> {
+    fn read(&self, offset: i64, bytes_max: usize) -> BoxFuture<'_, Result<(Vec<Bytes>, Share), Close>> {
         let once = move |max_bytes| self.read_once(offset, max_bytes);
-        read_counted(&self.reader.memory, bytes_max, once, |read| length_of(read)).boxed()
+        read_counted(&self.reader.memory, bytes_max, once, |read| length_of(read)).map(Ok).boxed()
     }
 }
 
@@ -138,6 +157,7 @@ impl PartitionReader {
             min_bytes: 0,
             max_bytes,
             isolation: *isolation,
+            stored: false,
             partitions: vec![FetchPartition { topic, partition, offset, max_bytes }],
         };
         let FetchResult { partitions } = broker.fetch_again(caller, request).await;

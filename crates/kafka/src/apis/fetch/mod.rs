@@ -1,14 +1,15 @@
 //! Fetch: records out of partitions, waiting for them where there are none.
 //!
 //! A client that polls often opens a session ([`session`]), so that neither side repeats what has not changed. The
-//! records of the answer are the stored bytes, shared and not copied ([`encode`]). They are counted against the
-//! memory for answers: where that is used up, what was read is dropped again, and less is read anew when there is room
+//! records of the answer are the stored bytes, shared and not copied ([`encode`]); much that is on the disk is read while it is
+//! sent ([`stream`]). They are counted against the memory for answers: where that is used up, what was read is dropped again, and less is read anew when there is room
 //! ([`memory`]). A connection has one answer with records at a
 //! time, after all of its earlier answers are written.
 
 mod encode;
 mod memory;
 mod session;
+mod stream;
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -147,6 +148,7 @@ async fn read_once(context: &Context, limits: Limits, wanted: &[Wanted]) -> Vec<
             min_bytes: limits.min_bytes,
             max_bytes: limits.max_bytes,
             isolation: limits.isolation,
+            stored: !limits.again,
             partitions: allowed.map(|(wanted, _)| wanted.query()).collect(),
         }
     };

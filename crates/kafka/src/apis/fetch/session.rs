@@ -275,7 +275,7 @@ impl Session {
             cached.high_watermark = -1;
             return true;
         };
-        let has_records = !fetched.records.is_empty();
+        let has_records = fetched.bytes() > 0;
         let told = (fetched.high_watermark, fetched.log_start_offset);
         let is_news = has_records || told != (cached.high_watermark, cached.log_start_offset);
         (cached.high_watermark, cached.log_start_offset) = told;

@@ -1,13 +1,14 @@
 use std::sync::Arc;
 
 use annals_clock::Uuid;
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use futures_util::future::BoxFuture;
 use kafka_protocol::messages::fetch_response::{self, FetchableTopicResponse, PartitionData};
 use kafka_protocol::messages::{ApiKey, BrokerId, FetchResponse, ProducerId, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
 use super::*;
+use crate::close::Close;
 use crate::memory::Share;
 use crate::records::Source;
 
@@ -19,10 +20,14 @@ impl Sources for NoSource {
     fn source(&self, _: &Wanted) -> Arc<dyn Source> {
         Arc::new(Self)
     }
+
+    fn stored(&self, _: &Wanted, _: &StoredRecords) -> Arc<dyn Source> {
+        Arc::new(Self)
+    }
 }
 
 impl Source for NoSource {
-    fn read(&self, _: i64, _: usize) -> BoxFuture<'_, (Vec<Bytes>, Share)> {
+    fn read(&self, _: i64, _: usize) -> BoxFuture<'_, Result<(Vec<Bytes>, Share), Close>> {
         Box::pin(std::future::pending())
     }
 }
@@ -37,6 +42,7 @@ fn fetched(records: &[usize]) -> Outcome {
         last_stable_offset: 60,
         log_start_offset: 5,
         records: records.iter().map(|size| Bytes::from(vec![7; *size])).collect(),
+        stored: None,
         aborted: vec![AbortedTransaction { producer_id: 9, first_offset: 11 }],
     })
 }

@@ -31,7 +31,7 @@ fn request(session_id: i32, epoch: i32, partitions: &[i32], forgotten: &[i32]) -
 fn fetched(high_watermark: i64, records: usize) -> Outcome {
     let records = if records == 0 { Vec::new() } else { vec![Bytes::from(vec![0; records])] };
     let (last_stable_offset, aborted) = (high_watermark, Vec::new());
-    Ok(Fetched { high_watermark, last_stable_offset, log_start_offset: 0, records, aborted })
+    Ok(Fetched { high_watermark, last_stable_offset, log_start_offset: 0, records, stored: None, aborted })
 }
 
 fn order(turn: &Turn) -> Vec<i32> {
