@@ -7,7 +7,7 @@ use annals_journal::{FaultFiles, Files, Idle, Journal, LogId, OpenMode, ReadErro
 
 use crate::counting::CountingFiles;
 use crate::rewrite::eventually;
-use crate::world::{append, block_on, one, read_all, small, start};
+use crate::world::{append, block_on, one, open, read_all, small, start};
 
 fn segments(files: &FaultFiles) -> Vec<String> {
     let mut names: Vec<_> =
@@ -93,6 +93,58 @@ fn a_flipped_bit_in_a_segment_that_was_never_sealed_is_told_from_a_torn_end() {
         // The damage stays where it is, also for the next start.
         let again = start(&damaged.kill());
         assert_eq!(survey(&again, 40).0, readable, "bit {bit}");
+    }
+}
+
+/// Three whole groups and a fourth, each in a block of its own; nothing but the fourth says that the third was durable. The
+/// third does not begin like a frame any more, and in the payload of the fourth a bit is wrong, as if it was torn.
+fn torn_behind_damage() -> (FaultFiles, String) {
+    let files = FaultFiles::new();
+    let journal = start(&files);
+    for offset in 0..4 {
+        append(&journal, one(1, offset, 300)).unwrap();
+    }
+    let files = files.kill();
+    let name = segments(&files)[0].clone();
+    let file = files.open(&name, OpenMode::Write).unwrap();
+    // Without the marker that may have been written by now.
+    file.set_len(5 * 4096).unwrap();
+    file.sync_data().unwrap();
+    files.flip_bit(&name, 3 * 4096 * 8);
+    files.flip_bit(&name, (4 * 4096 + 200) * 8);
+    (files, name)
+}
+
+#[test]
+fn what_is_torn_behind_damage_stays_out_and_takes_nothing_with_it() {
+    let (files, name) = torn_behind_damage();
+    let cut = verify(&files, |_, _| {}).unwrap().cut;
+    let opened = open(&files);
+    assert_eq!(opened.cut(), cut.as_ref());
+    assert_eq!(opened.cut().map(|cut| (&cut.file, cut.position)), Some((&name, 4 * 4096)));
+    let journal = opened.start(Arc::new(Idle)).unwrap();
+    // They get the sequences of what was torn.
+    for offset in 0..3 {
+        append(&journal, one(2, offset, 300)).unwrap();
+    }
+    let files = files.kill();
+    assert_eq!(verify(&files, |_, _| {}).unwrap().logs[&LogId(1)].offsets, 0..2);
+    let journal = start(&files);
+    assert_eq!((read_all(&journal, 1), read_all(&journal, 2)), (vec![0, 1], vec![0, 1, 2]));
+    assert!(journal.damage().iter().any(|damage| damage.file == name), "{:?}", journal.damage());
+}
+
+#[test]
+fn damage_before_a_torn_end_is_damage_at_every_start() {
+    let (mut files, name) = torn_behind_damage();
+    for life in 0..3 {
+        let journal = start(&files);
+        let damage = journal.damage();
+        assert!(damage.iter().any(|damage| damage.file == name), "life {life}: {damage:?}");
+        files = files.crash_keeping_only_synced();
+        // What is damaged lies where it lay.
+        let third = &files.bytes(&name).unwrap()[3 * 4096..];
+        assert!(third.windows(4).any(|window| window == b"1/2/"), "life {life}");
     }
 }
 
