@@ -250,7 +250,7 @@ impl Backend for BrokerBackend {
             // What cannot be stored now is refused: the publisher may try again.
             Err(error @ (PublishError::DiskFull | PublishError::Unavailable(_))) => {
                 tracing::warn!("messages were refused: {error}");
-                Ok(Published { fates: vec![Fate::Refused; count], ticket: None })
+                Ok(Published { fates: vec![Fate::Refused; count], copies: 0, ticket: None })
             }
             Err(error) => Err(self.shared.publish_error(&error)),
         }
@@ -315,9 +315,9 @@ impl Backend for BrokerBackend {
 
 /// What is known of each message at once, and the way to learn the rest.
 fn published(ticket: PublishTicket) -> Published<BoxFuture<'static, Outcome>> {
-    let fates = fates(&ticket);
+    let (fates, copies) = (fates(&ticket), copies(&ticket));
     if ticket.is_settled() {
-        return Published { fates, ticket: None };
+        return Published { fates, copies, ticket: None };
     }
     let outcome = async move {
         match ticket.durable().await {
@@ -328,7 +328,12 @@ fn published(ticket: PublishTicket) -> Published<BoxFuture<'static, Outcome>> {
             }
         }
     };
-    Published { fates, ticket: Some(outcome.boxed()) }
+    Published { fates, copies, ticket: Some(outcome.boxed()) }
+}
+
+fn copies(ticket: &PublishTicket) -> u64 {
+    let count = |outcome: &Outcomes| if let Outcomes::Queued(count) = outcome { u64::from(*count) } else { 0 };
+    ticket.outcomes().iter().map(count).sum()
 }
 
 fn fates(ticket: &PublishTicket) -> Vec<Fate> {

@@ -78,6 +78,8 @@ pub(crate) enum Fate {
 pub(crate) struct Published<T> {
     /// Of each, in order.
     pub(crate) fates: Vec<Fate>,
+    /// How often queues took one of them in.
+    pub(crate) copies: u64,
     /// Tells when they are as safe as they get; `None` if they are already.
     pub(crate) ticket: Option<T>,
 }

@@ -45,6 +45,11 @@ const BACKLOG_MAX: usize = 1024;
 const BATCH_MAX: usize = 512;
 /// The same in bytes of bodies.
 const BATCH_BYTES_MAX: usize = 512 * 1024;
+/// Of how many queues together their messages may be, as far as can be told from those before them: a few milliseconds of
+/// work, after which others have their turn.
+const BATCH_COPIES: u64 = 16 * 1024;
+/// So many of one batch that others have their turn after it.
+const TURN_COPIES: u64 = 2 * 1024;
 
 /// Deliveries that are settled together.
 const SETTLED_MAX: usize = 1024;
@@ -77,6 +82,8 @@ pub(crate) struct Session<B: Backend> {
     backlog: usize,
     /// Whether the client has ever published.
     publishes: bool,
+    /// How many of its messages go to the broker together.
+    batch_max: usize,
     replies: Arc<Replies>,
     reply_sender: mpsc::Sender<Reply>,
     reply_receiver: mpsc::Receiver<Reply>,
@@ -176,6 +183,7 @@ impl<B: Backend> Session<B> {
             partial: Vec::new(),
             backlog: 0,
             publishes: false,
+            batch_max: BATCH_MAX,
             replies,
             reply_sender,
             reply_receiver,
@@ -404,7 +412,7 @@ impl<B: Backend> Session<B> {
             }
             return Ok(());
         }
-        if self.batch.as_ref().is_some_and(|batch| !batch.takes(channel, &publish)) {
+        if self.batch.as_ref().is_some_and(|batch| !batch.takes(channel, &publish, self.batch_max)) {
             self.flush(out).await?;
         }
         let empty = || Batch { channel, publishes: Vec::new(), body_bytes: 0 };
@@ -456,6 +464,10 @@ impl<B: Backend> Session<B> {
             .collect();
         match self.backend.publish(publishes).await {
             Ok(published) => {
+                self.batch_max = batch_max(count, published.copies);
+                if published.copies >= TURN_COPIES {
+                    tokio::task::yield_now().await;
+                }
                 let fates = published.fates.iter().copied().enumerate();
                 for (index, fate) in fates.filter(|(_, fate)| *fate != Fate::Queued) {
                     let place = mandatory.binary_search_by_key(&index, |(index, _)| *index);
@@ -757,12 +769,18 @@ impl<B: Backend> Session<B> {
     }
 }
 
+/// How many messages may go together that are like these, which have so many copies.
+fn batch_max(count: usize, copies: u64) -> usize {
+    let fitting = (BATCH_COPIES * count as u64).checked_div(copies);
+    fitting.and_then(|count| usize::try_from(count).ok()).unwrap_or(BATCH_MAX).clamp(1, BATCH_MAX)
+}
+
 impl Batch {
     /// Whether a further publish may go with these.
-    fn takes(&self, channel: u16, publish: &Publish) -> bool {
+    fn takes(&self, channel: u16, publish: &Publish, count_max: usize) -> bool {
         let same = self.publishes.last().is_none_or(|last| last.exchange == publish.exchange);
         let bytes = self.body_bytes + publish.content.body.len();
-        same && self.channel == channel && self.publishes.len() < BATCH_MAX && bytes <= BATCH_BYTES_MAX
+        same && self.channel == channel && self.publishes.len() < count_max && bytes <= BATCH_BYTES_MAX
     }
 }
 
@@ -851,4 +869,18 @@ pub(crate) fn read_method(payload: Bytes) -> Result<Method, Exception> {
 /// A frame that has no place here.
 pub(crate) fn unexpected(kind: u8, payload: &[u8]) -> Exception {
     unexpected_frame(format!("type {kind}, {}", snippet(payload)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_queues_a_message_goes_to_the_fewer_go_together() {
+        assert_eq!(batch_max(512, 512), BATCH_MAX);
+        assert_eq!(batch_max(1, 0), BATCH_MAX, "nobody took it");
+        assert_eq!(batch_max(512, 512 * 1000), 16);
+        assert_eq!(batch_max(10, 10 * 1000), 16);
+        assert_eq!(batch_max(1, 100_000), 1);
+    }
 }

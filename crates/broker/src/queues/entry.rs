@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use super::Queues;
 use super::consume::Mailbox;
+use super::kept::Kept;
 use super::streams::topic_of;
 use crate::Inner;
 use crate::api::queues::{OwnerId, QueueError};
@@ -42,7 +43,7 @@ pub(crate) struct QueueState {
     pub(crate) arrivals: Arc<Notify>,
     /// When the oldest message came in, if it had to be read for that.
     pub(super) oldest: Option<(Place, TimestampMs)>,
-    hot_bytes: usize,
+    kept: Kept,
     timer: Option<TimestampMs>,
     deliveries: Vec<Delivery>,
 }
@@ -68,7 +69,7 @@ impl QueueEntry {
             was_consumed: false,
             arrivals: Arc::default(),
             oldest: None,
-            hot_bytes: 0,
+            kept: Kept::default(),
             timer: None,
             deliveries: Vec::new(),
         };
@@ -127,13 +128,8 @@ impl QueueEntry {
             state.arrivals.notify_waiters();
         }
         let calls = self.calls(state, need);
-        let hot_bytes = state.queue.hot_bytes();
-        if hot_bytes >= state.hot_bytes {
-            queues.hot_bytes.fetch_add(hot_bytes - state.hot_bytes, Ordering::Relaxed);
-        } else {
-            queues.hot_bytes.fetch_sub(state.hot_bytes - hot_bytes, Ordering::Relaxed);
-        }
-        state.hot_bytes = hot_bytes;
+        let kept = Kept::of(&state.queue);
+        queues.kept.count(&mut state.kept, kept);
         queues.call(self.id(), &calls);
     }
 
@@ -230,8 +226,7 @@ impl QueueEntry {
             state.queue.remove_consumer(id);
             mailbox.cancel();
         }
-        queues.hot_bytes.fetch_sub(state.hot_bytes, Ordering::Relaxed);
-        state.hot_bytes = 0;
+        queues.kept.count(&mut state.kept, Kept::default());
         queues.set_timer(self.id(), state.timer.take(), None);
         state.arrivals.notify_waiters();
         self.wake();

@@ -19,6 +19,7 @@ mod entry;
 pub(crate) mod flush;
 mod held_back;
 mod info;
+mod kept;
 mod load;
 mod logs;
 mod plan;
@@ -38,7 +39,7 @@ mod transfer;
 mod vhosts;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use annals_clock::{Clock, TimestampMs};
@@ -59,10 +60,17 @@ pub use settle::SettleTicket;
 
 use bodies::Bodies;
 use entry::Calls;
+use kept::Totals;
 use logs::Part;
 
 /// Bytes of messages that all queues together keep in memory so that they need not be read.
 const HOT_BYTES_MAX: usize = 64 << 20;
+/// Bytes of messages that are in memory only. Beyond it, what comes next is written to the journal.
+const MEMORY_BYTES_MAX: usize = 256 << 20;
+/// As much one queue may have in any case.
+const MEMORY_SHARE_MIN: usize = 4 << 10;
+/// As much one queue may have at most.
+const MEMORY_SHARE_MAX: usize = 16 << 20;
 
 /// All queues and what leads to them.
 pub(crate) struct Queues {
@@ -78,7 +86,7 @@ pub(crate) struct Queues {
     bodies: Bodies,
     positions: Mutex<Positions>,
     work: Work,
-    hot_bytes: AtomicUsize,
+    kept: Totals,
     stopped: AtomicBool,
 }
 
@@ -168,7 +176,7 @@ impl Queues {
             bodies: Bodies::default(),
             positions: Mutex::default(),
             work: Work::default(),
-            hot_bytes: AtomicUsize::new(0),
+            kept: Totals::default(),
             stopped: AtomicBool::new(false),
         }
     }
@@ -196,7 +204,14 @@ impl Queues {
 
     /// Whether messages may be kept in memory for a while.
     fn has_hot_room(&self) -> bool {
-        self.hot_bytes.load(Ordering::Relaxed) < HOT_BYTES_MAX
+        self.kept.hot() < HOT_BYTES_MAX
+    }
+
+    /// Whether a queue with so many bytes of messages in memory only writes what comes next to the journal, to keep it out of
+    /// memory.
+    fn spills(&self, memory_bytes: usize) -> bool {
+        let share = if self.kept.memory() < MEMORY_BYTES_MAX { MEMORY_SHARE_MAX } else { MEMORY_SHARE_MIN };
+        memory_bytes > share
     }
 
     fn is_stopped(&self) -> bool {

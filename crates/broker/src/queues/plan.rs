@@ -25,8 +25,6 @@ const BATCH_OVERHEAD: usize = 128;
 const STATE_SLACK: usize = 16 << 10;
 /// Positions that may come in between being measured and being written.
 const POSITIONS_SLACK: usize = 64;
-/// A queue that holds more bytes in memory only writes what comes next to the journal, to keep it out of memory.
-const MEMORY_BYTES_MAX: usize = 16 << 20;
 
 /// What goes where.
 #[derive(Default)]
@@ -154,7 +152,7 @@ impl Plan {
         let (entries, streams): (Vec<_>, Vec<_>) =
             queues.entries_of(&ids).into_iter().partition(|entry| entry.topic().is_none());
         let mut builder = Builder::new(self, &entries, now_ms);
-        let shares = entries.into_iter().map(|entry| self.share(entry, &mut builder)).collect();
+        let shares = entries.into_iter().map(|entry| self.share(queues, entry, &mut builder)).collect();
         let bodies = builder.build(&builder.shared.clone());
         let streams = streams
             .iter()
@@ -185,12 +183,12 @@ impl Plan {
         routes.map(|(_, index)| *index).collect()
     }
 
-    fn share(&self, entry: Arc<QueueEntry>, builder: &mut Builder<'_>) -> Share {
+    fn share(&self, queues: &Queues, entry: Arc<QueueEntry>, builder: &mut Builder<'_>) -> Share {
         let id = entry.id();
         let indexes = self.indexes_of(id);
         let acts: Vec<Act> =
             self.acts.iter().filter(|(queue, _)| *queue == id).map(|(_, act)| *act).collect();
-        let spills = entry.lock().queue.memory_bytes() > MEMORY_BYTES_MAX;
+        let spills = queues.spills(entry.lock().queue.memory_bytes());
         let prepared = builder.prepare(&entry, &indexes, spills);
         let refers = prepared.iter().any(|part| part.batch.is_none());
         let state = entry.lock();

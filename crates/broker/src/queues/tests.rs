@@ -300,6 +300,35 @@ async fn transient_messages_need_no_disk_and_go_with_it() {
 }
 
 #[tokio::test]
+async fn transient_messages_of_many_queues_go_to_the_disk_when_they_are_much_together() {
+    const MESSAGES: usize = 25;
+    let world = World::new();
+    let names: Vec<String> = (0..64).map(|index| format!("q{index}")).collect();
+    for name in &names {
+        world.queue(name).await;
+        world.bind("amq.fanout", "", name).await;
+    }
+    // 320 MiB, and in each queue far less than one may have alone.
+    let body = |index: usize| format!("{index} {}", "x".repeat(200 << 10));
+    for index in 0..MESSAGES {
+        let transient = Message { persistent: false, ..message("", &body(index)) };
+        world.send("amq.fanout", vec![transient]).await.unwrap();
+    }
+    let memory = || world.broker.inner.queues().kept.memory();
+    assert!((256 << 20..275 << 20).contains(&memory()), "{}", memory());
+    // What little there is of a queue stays in memory.
+    world.queue("small").await;
+    let ticket = world.send("", vec![Message { persistent: false, ..message("small", "x") }]).await.unwrap();
+    assert!(ticket.is_settled());
+    for name in names {
+        let drained = world.drain(&name).await;
+        assert!(drained.into_iter().eq((0..MESSAGES).map(body)), "{name}");
+    }
+    assert_eq!(world.drain("small").await, ["x"]);
+    assert_eq!(memory(), 0);
+}
+
+#[tokio::test]
 async fn rejected_messages_go_where_dead_letters_go_with_their_history() {
     let world = World::new();
     let dead_letter = Some(DeadLetter { exchange: Text::empty(), routing_key: Some("dead".into()) });
