@@ -143,9 +143,9 @@ impl Writer {
 
     /// Gives those who were just answered the time to send what comes next, where that pays.
     fn gather(&mut self) {
-        if let Some((wait, more)) = self.gather.wish() {
-            let came = self.shared.queue.gather(wait, more);
-            self.gather.waited(more, came);
+        if let Some(wish) = self.gather.wish() {
+            let waiting = self.shared.queue.gather(&wish);
+            self.gather.waited(&wish, waiting);
         }
     }
 
@@ -281,7 +281,7 @@ impl Writer {
         self.unsynced_since = None;
         self.shared.durable.reached(self.durable);
         let took = self.now() - before;
-        self.gather.synced(took, bytes, groups);
+        self.gather.synced(took, bytes, groups, self.shared.queue.waiting());
         self.shared.observer.synced(took, bytes, groups);
         Ok(())
     }

@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use crate::entry::Group;
 use crate::error::AppendError;
 use crate::id::Sequence;
+use crate::writer::gather::Wish;
 
 /// A group that waits for the disk.
 pub(crate) struct Pending {
@@ -103,17 +104,26 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    /// Waits up to `wait` until `more` groups wait than now, and returns how many more do.
-    pub(crate) fn gather(&self, wait: Duration, more: usize) -> usize {
+    /// Waits for what is wished, and returns how many groups wait then.
+    pub(crate) fn gather(&self, wish: &Wish) -> usize {
         let mut state = self.lock();
-        let before = state.waiting.len();
-        state.awaited = Some(before + more);
-        let too_few = |state: &mut State| state.waiting.len() < before + more && !state.is_wanted();
-        let waited = self.filled.wait_timeout_while(state, wait, too_few);
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        state.awaited = Some(wish.waiting);
+        let too_few = |state: &mut State| state.waiting.len() < wish.waiting && !state.is_wanted();
+        let mut left = wish.wait;
+        while !left.is_zero() && too_few(&mut state) {
+            let (before, pause) = (state.waiting.len(), wish.pause.min(left));
+            let waited = self.filled.wait_timeout_while(state, pause, too_few);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            // Nobody else seems to be coming.
+            left = if state.waiting.len() > before { left - pause } else { Duration::ZERO };
+        }
         state.awaited = None;
-        // Some may have been given back meanwhile.
-        state.waiting.len().saturating_sub(before)
+        state.waiting.len()
+    }
+
+    /// How many groups wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().waiting.len()
     }
 
     /// Takes everything that waits; if nothing does, waits up to `patience`.
