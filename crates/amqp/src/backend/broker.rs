@@ -332,7 +332,8 @@ fn published(ticket: PublishTicket) -> Published<BoxFuture<'static, Outcome>> {
 }
 
 fn copies(ticket: &PublishTicket) -> u64 {
-    let count = |outcome: &Outcomes| if let Outcomes::Queued(count) = outcome { u64::from(*count) } else { 0 };
+    let count =
+        |outcome: &Outcomes| if let Outcomes::Queued(count) = outcome { u64::from(*count) } else { 0 };
     ticket.outcomes().iter().map(count).sum()
 }
 
