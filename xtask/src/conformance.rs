@@ -134,7 +134,8 @@ fn tally(workspace: &Workspace, options: &Options) -> Result<Tally> {
         );
     }
     let server = match &options.server {
-        Some(server) => server.clone(),
+        // Suites run in folders of their own.
+        Some(server) => std::path::absolute(server)?,
         None => test::build_server(workspace, false)?,
     };
     let mut total = Tally::default();

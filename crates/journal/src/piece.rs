@@ -74,7 +74,8 @@ impl Shared {
         let last = run.last().map_or(first, |(_, row)| row);
         let start = u64::from(first.position);
         let len = (last.end_position() - start) as usize;
-        if self.cache.read(segment.salt, start, len, out) {
+        // Of nothing only the checksum tells whether it is what was written.
+        if len > 0 && self.cache.read(segment.salt, start, len, out) {
             return Ok(());
         }
         let bytes = segment.read(start, len).map_err(|error| io_error(segment, error))?;
@@ -107,7 +108,7 @@ impl Shared {
         let start = u64::from(first.position);
         let len = (span.last().map_or(first, |(_, row)| row).end_position() - start) as usize;
         let mut pieces = Vec::new();
-        let is_cached = self.cache.read(segment.salt, start, len, &mut pieces);
+        let is_cached = len > 0 && self.cache.read(segment.salt, start, len, &mut pieces);
         let bytes = match &pieces[..] {
             [one] if is_cached => one.clone(),
             _ if is_cached => pieces.concat().into(),
