@@ -94,12 +94,24 @@ pub trait File: Send + Sync {
     }
 }
 
+/// For more than this it is looked first whether the file has as much: a length that is not true takes no memory.
+const TRUSTED_LEN_MAX: usize = 4 << 20;
+
 /// Reads exactly `len` bytes at `position`.
 pub(crate) fn read_exact_at(file: &dyn File, position: u64, len: usize) -> io::Result<Bytes> {
+    let too_short = |found: u64| {
+        let message = format!("wanted {len} bytes at position {position}, found {found}");
+        io::Error::new(io::ErrorKind::UnexpectedEof, message)
+    };
+    if len > TRUSTED_LEN_MAX {
+        let found = file.len()?.saturating_sub(position);
+        if found < len as u64 {
+            return Err(too_short(found));
+        }
+    }
     let bytes = file.read_bytes(position, len)?;
     if bytes.len() < len {
-        let message = format!("wanted {len} bytes at position {position}, found {}", bytes.len());
-        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
+        return Err(too_short(bytes.len() as u64));
     }
     Ok(bytes)
 }
@@ -118,4 +130,24 @@ pub fn write_atomically(files: &dyn Files, name: &str, bytes: &[u8]) -> io::Resu
     file.sync_data()?;
     files.rename(&temporary, name)?;
     files.sync_directory()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::disk::DiskFiles;
+    use super::*;
+
+    #[test]
+    fn a_length_that_is_not_true_is_told_and_takes_no_memory() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = DiskFiles::open(directory.path()).unwrap();
+        let file = files.open("a", OpenMode::CreateNew).unwrap();
+        file.write_at(0, &[7; 6 << 20]).unwrap();
+        let whole = read_exact_at(file.as_ref(), 4096, (6 << 20) - 4096).unwrap();
+        assert_eq!(whole, [7; (6 << 20) - 4096][..]);
+        for (position, len) in [(4096, 6 << 20), (7 << 20, 5 << 20), (0, isize::MAX as usize), (6 << 20, 1)] {
+            let error = read_exact_at(file.as_ref(), position, len).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{len} bytes at {position}");
+        }
+    }
 }
