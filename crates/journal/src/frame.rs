@@ -138,6 +138,10 @@ impl FrameHeader {
         {
             return Err(FrameError::Inconsistent);
         }
+        // No frame knows of what comes after it.
+        if header.durable_before > header.sequence {
+            return Err(FrameError::Inconsistent);
+        }
         Ok(header)
     }
 
@@ -273,9 +277,11 @@ mod tests {
     fn numbers_that_nothing_could_follow_are_refused() {
         let (header, entries) = sample();
         let absurd = Sequence(u64::MAX);
-        for header in
-            [FrameHeader { sequence: absurd, ..header }, FrameHeader { durable_before: absurd, ..header }]
-        {
+        for header in [
+            FrameHeader { sequence: absurd, ..header },
+            FrameHeader { durable_before: absurd, ..header },
+            FrameHeader { durable_before: header.sequence.next(), ..header },
+        ] {
             let mut bytes = Vec::new();
             header.encode(entries.iter(), &mut bytes);
             assert_eq!(FrameHeader::decode(&bytes, u64::MAX), Err(FrameError::Inconsistent));
