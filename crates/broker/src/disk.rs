@@ -11,6 +11,7 @@ use tokio::task::JoinError;
 
 use crate::Inner;
 use crate::metrics::Metrics;
+use crate::table::PartitionEntry;
 
 /// What is read at once of records that are read piece by piece: enough to be worth a read.
 const PART_BYTES: usize = 1 << 20;
@@ -25,6 +26,7 @@ pub struct StoredRecords {
     parts: Arc<[ReadPlan]>,
     bytes: usize,
     topic: Arc<str>,
+    partition: Arc<PartitionEntry>,
     metrics: Arc<Metrics>,
 }
 
@@ -40,13 +42,19 @@ impl fmt::Debug for StoredRecords {
 }
 
 impl StoredRecords {
-    pub(crate) fn new(inner: &Inner, topic: &Arc<str>, plan: ReadPlan) -> Self {
+    pub(crate) fn new(
+        inner: &Inner,
+        topic: &Arc<str>,
+        partition: &Arc<PartitionEntry>,
+        plan: ReadPlan,
+    ) -> Self {
         Self {
             journal: inner.journal.clone(),
             turns: Arc::clone(&inner.disk_reads),
             bytes: plan.bytes(),
             parts: plan.split(PART_BYTES).into(),
             topic: Arc::clone(topic),
+            partition: Arc::clone(partition),
             metrics: Arc::clone(&inner.metrics),
         }
     }
@@ -61,13 +69,23 @@ impl StoredRecords {
         self.parts.iter().map(|part| (part.offset().cast_signed(), part.bytes()))
     }
 
-    /// Reads all of one part: whole batches, cut anywhere between chunks. `None` if that cannot be done; why is reported as
-    /// damage. Whoever asks for the same offsets anew is given what is in front of the damage.
+    /// Reads all of one part: whole batches, cut anywhere between chunks. `None` if there is no such part or if it cannot be read;
+    /// why is logged. Whoever asks for the same offsets anew is given what is in front of that, and then told of it.
     pub async fn read(&self, part: usize) -> Option<Vec<Bytes>> {
+        let wanted = self.parts.get(part)?.bytes();
         let (journal, parts) = (self.journal.clone(), Arc::clone(&self.parts));
-        let read = blocking(&self.turns, move || journal.read_planned(parts.get(part)?).ok()).await?;
-        self.metrics.fetched(&self.topic, &read.pieces);
-        (read.bytes == self.parts.get(part)?.bytes()).then_some(read.pieces)
+        let read = blocking(&self.turns, move || journal.read_planned(&parts[part])).await;
+        let why = match read {
+            Ok(read) if read.bytes == wanted => {
+                self.metrics.fetched(&self.topic, &read.pieces);
+                return Some(read.pieces);
+            }
+            Ok(read) => format!("only {} of {wanted} bytes could be read", read.bytes),
+            Err(error) => error.to_string(),
+        };
+        tracing::error!(topic = %self.topic, log = %self.partition.log, "stored records cannot be read: {why}");
+        self.partition.set_unreadable();
+        None
     }
 }
 

@@ -204,7 +204,7 @@ impl Inner {
         let (topic, _) = asked.found.as_ref().ok()?;
         let Stored { partition, offsets, limit, next_bytes_max, fetched } = stored;
         let (log, start, end) = (partition.log, offsets.start, offsets.end);
-        if limit.bytes < STORED_BYTES_MIN || self.ahead.has(log, start, *limit) {
+        if limit.bytes < STORED_BYTES_MIN || partition.is_unreadable() || self.ahead.has(log, start, *limit) {
             return None;
         }
         let plan = self.plan_log(log, offsets.clone(), *limit).await?;
@@ -216,7 +216,7 @@ impl Inner {
         if partition.goes_on(start, next) && is_alone {
             self.read_ahead(log, next..end, *next_bytes_max);
         }
-        let records = StoredRecords::new(self, &topic.topic.name, plan);
+        let records = StoredRecords::new(self, &topic.topic.name, partition, plan);
         Some(Fetched { stored: Some(records), ..fetched.clone() })
     }
 

@@ -49,6 +49,12 @@ struct Piece {
     _memory: OwnedSemaphorePermit,
 }
 
+impl Piece {
+    fn fits(&self, limit: Limit) -> bool {
+        self.bytes_max <= limit.bytes
+    }
+}
+
 /// A piece to be read.
 struct Order {
     log: LogId,
@@ -75,14 +81,13 @@ impl ReadAhead {
 
     /// Whether a piece from offset `from` on is waiting, or on its way.
     pub(crate) fn has(&self, log: LogId, from: u64, limit: Limit) -> bool {
-        let is_fit = |piece: &Piece| piece.bytes_max <= limit.bytes;
-        self.pieces().get(&(log, from)).is_some_and(is_fit)
+        self.pieces().get(&(log, from)).is_some_and(|piece| piece.fits(limit))
     }
 
     fn remove(&self, log: LogId, from: u64, limit: Limit) -> Option<Piece> {
         let mut pieces = self.pieces();
-        let is_fit = |piece: &Piece| piece.bytes_max <= limit.bytes;
-        pieces.get(&(log, from)).is_some_and(is_fit).then(|| pieces.remove(&(log, from)))?
+        let fits = pieces.get(&(log, from)).is_some_and(|piece| piece.fits(limit));
+        fits.then(|| pieces.remove(&(log, from)))?
     }
 
     /// Announces the first piece that is still to be read of `offsets`, of which `in_front` pieces are in front. `None` if

@@ -3,7 +3,7 @@
 //! A partition's state is owned by its lock, which is held only to decide or to apply, never across an await.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use annals_clock::Uuid;
@@ -27,6 +27,8 @@ pub(crate) struct PartitionEntry {
     waiters: Mutex<Waiters>,
     /// Where the last read from disk ended.
     read_up_to: AtomicU64,
+    /// Something of it could not be read when its length had been told.
+    unreadable: AtomicBool,
 }
 
 #[derive(Default)]
@@ -43,7 +45,13 @@ pub(crate) struct Waiting {
 
 impl PartitionEntry {
     pub(crate) fn new(log: LogId, partition: Partition) -> Self {
-        Self { log, state: Mutex::new(partition), waiters: Mutex::default(), read_up_to: AtomicU64::new(0) }
+        Self {
+            log,
+            state: Mutex::new(partition),
+            waiters: Mutex::default(),
+            read_up_to: AtomicU64::new(0),
+            unreadable: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Partition> {
@@ -53,6 +61,15 @@ impl PartitionEntry {
     /// Notes a read from disk. Returns whether it went on from where the one before it had ended, or from the beginning.
     pub(crate) fn goes_on(&self, from: u64, to: u64) -> bool {
         self.read_up_to.swap(to, Ordering::Relaxed) == from
+    }
+
+    /// From now on what is read is read before anything is said of it.
+    pub(crate) fn set_unreadable(&self) {
+        self.unreadable.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.unreadable.load(Ordering::Relaxed)
     }
 
     /// Has `notify` told when the partition gets records.

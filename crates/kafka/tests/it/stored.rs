@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use annals_journal::{Files as _, OpenMode};
 use bytes::Bytes;
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::{DeleteRecordsRequest, FetchRequest, FetchResponse};
@@ -16,6 +17,7 @@ const BATCHES: usize = 40;
 const VALUE_BYTES: usize = 100_000;
 const VERSION: i16 = 11;
 const CORRUPT_MESSAGE: i16 = 2;
+const KAFKA_STORAGE_ERROR: i16 = 56;
 
 /// A server with 4 MB of records in each topic, one after another, none of them in its memory.
 async fn world() -> World {
@@ -109,7 +111,6 @@ async fn an_answer_that_has_begun_is_whole_though_its_records_are_deleted() {
 
 /// Where a record begins in the files.
 fn find(world: &World, value: &[u8]) -> (String, u64) {
-    use annals_journal::Files as _;
     let names = world.files.list().expect("can be listed");
     let found = names.into_iter().find_map(|name| {
         let bytes = world.files.bytes(&name)?;
@@ -119,14 +120,11 @@ fn find(world: &World, value: &[u8]) -> (String, u64) {
     found.expect("it is on the disk")
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn damage_within_an_answer_that_has_begun_ends_it_and_the_next_one_ends_in_front_of_it() {
-    const DAMAGED: usize = 31;
-    let world = world().await;
-    let (file, at) = find(&world, &value(1, DAMAGED));
-    world.files.flip_bit(&file, (at + 5000) * 8);
+/// Something of topic "b" cannot be read any more: one answer ends with its connection, and from then on it is told.
+async fn check_told(world: &World, number: usize, code: i16) {
+    const END: i64 = BATCHES as i64;
     let mut client = world.client().await;
-    client.send(VERSION, &ask_for([0; 3])).await;
+    client.send(VERSION, &ask_for([END, 0, END])).await;
     // It cannot be completed, so its connection ends, and is counted.
     client.read_until_silent_for(Duration::from_secs(1)).await;
     let counted = async {
@@ -136,11 +134,34 @@ async fn damage_within_an_answer_that_has_begun_ends_it_and_the_next_one_ends_in
     };
     tokio::time::timeout(Duration::from_secs(60), counted).await.expect("it ends");
     let mut client = world.client().await;
-    let response = client.ask(VERSION, &ask_for([0; 3])).await;
-    assert_eq!(numbers(&response, 0), Vec::from_iter(0..BATCHES));
-    assert_eq!(numbers(&response, 1), Vec::from_iter(0..DAMAGED));
-    let response = client.ask(VERSION, &ask_for([0, DAMAGED as i64, 0])).await;
-    assert_eq!(response.responses[1].partitions[0].error_code, CORRUPT_MESSAGE);
+    let response = client.ask(VERSION, &ask_for([END, 0, END])).await;
+    assert_eq!(numbers(&response, 1), Vec::from_iter(0..number));
+    let response = client.ask(VERSION, &ask_for([END, number as i64, END])).await;
+    assert_eq!(response.responses[1].partitions[0].error_code, code);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damage_within_an_answer_that_has_begun_ends_it_and_the_next_one_ends_in_front_of_it() {
+    const DAMAGED: usize = 31;
+    let world = world().await;
+    let (file, at) = find(&world, &value(1, DAMAGED));
+    world.files.flip_bit(&file, (at + 5000) * 8);
+    check_told(&world, DAMAGED, CORRUPT_MESSAGE).await;
+    let mut client = world.client().await;
     let response = client.ask(VERSION, &ask_for([0, DAMAGED as i64 + 1, 0])).await;
+    assert_eq!(numbers(&response, 0), Vec::from_iter(0..BATCHES));
     assert_eq!(numbers(&response, 1), Vec::from_iter(DAMAGED + 1..BATCHES));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_disk_does_not_give_is_told_as_well() {
+    const LOST: usize = 12;
+    let world = world().await;
+    // By this it is known what the file should hold.
+    let response = world.client().await.ask(VERSION, &ask_for([0; 3])).await;
+    assert_eq!(numbers(&response, 1), Vec::from_iter(0..BATCHES));
+    let (file, at) = find(&world, &value(1, LOST));
+    let file = world.files.open(&file, OpenMode::Write).expect("it is there");
+    file.set_len(at + 5000).expect("can be cut");
+    check_told(&world, LOST, KAFKA_STORAGE_ERROR).await;
 }
