@@ -9,6 +9,7 @@ use annals_topics::partition::ProducerState;
 use crate::api::Caller;
 use crate::api::cluster::{ActiveProducer, DescribeProducersError, LogDir, PartitionSize};
 use crate::api::topics::{FoundOffset, Isolation, ListOffsetsError, OffsetAt, OffsetQuery, TopicRef};
+use crate::state_log::CATALOGUE_LOG;
 use crate::table::PartitionEntry;
 use crate::{Broker, Inner};
 
@@ -41,6 +42,12 @@ impl Broker {
         let space = self.inner.journal.disk();
         let (total_bytes, usable_bytes) = (space.total_bytes.cast_signed(), space.free_bytes.cast_signed());
         vec![LogDir { path: space.path, total_bytes, usable_bytes, partitions }]
+    }
+
+    /// Where the log of the catalogue ends: it grows with every change of topics and settings.
+    pub fn metadata_end_offset(&self) -> i64 {
+        let facts = self.inner.journal.log(CATALOGUE_LOG);
+        facts.map_or(0, |facts| facts.offsets.end.cast_signed())
     }
 
     /// Producers that have lately written; one result per partition, in order.

@@ -60,6 +60,7 @@ pub(crate) enum Kind {
 }
 
 pub(crate) const STRING: Kind = Kind::String;
+pub(crate) const INT8: Kind = Kind::Fixed(1);
 pub(crate) const INT32: Kind = Kind::Fixed(4);
 
 pub(crate) const fn bool(name: &'static str) -> Field {

@@ -1,14 +1,15 @@
 //! What a response says of errors, for the count of requests: its own error, or else the first of those within.
 
 use kafka_protocol::messages::{
-    AlterConfigsResponse, ApiVersionsResponse, CreatePartitionsResponse, CreateTopicsResponse,
-    DeleteGroupsResponse, DeleteRecordsResponse, DeleteTopicsResponse, DescribeClusterResponse,
-    DescribeConfigsResponse, DescribeGroupsResponse, DescribeLogDirsResponse, DescribeProducersResponse,
+    AlterConfigsResponse, AlterPartitionReassignmentsResponse, AlterReplicaLogDirsResponse,
+    ApiVersionsResponse, CreatePartitionsResponse, CreateTopicsResponse, DeleteGroupsResponse,
+    DeleteRecordsResponse, DeleteTopicsResponse, DescribeClusterResponse, DescribeConfigsResponse,
+    DescribeGroupsResponse, DescribeLogDirsResponse, DescribeProducersResponse, DescribeQuorumResponse,
     DescribeTopicPartitionsResponse, ElectLeadersResponse, FindCoordinatorResponse, HeartbeatResponse,
     IncrementalAlterConfigsResponse, InitProducerIdResponse, JoinGroupResponse, LeaveGroupResponse,
-    ListGroupsResponse, ListOffsetsResponse, ListPartitionReassignmentsResponse, MetadataResponse,
-    OffsetCommitResponse, OffsetDeleteResponse, OffsetFetchResponse, OffsetForLeaderEpochResponse,
-    ProduceResponse, SyncGroupResponse,
+    ListConfigResourcesResponse, ListGroupsResponse, ListOffsetsResponse, ListPartitionReassignmentsResponse,
+    MetadataResponse, OffsetCommitResponse, OffsetDeleteResponse, OffsetFetchResponse,
+    OffsetForLeaderEpochResponse, ProduceResponse, SyncGroupResponse,
 };
 
 /// A response that may tell of errors.
@@ -36,6 +37,12 @@ macro_rules! outcomes {
 
 outcomes! {
     AlterConfigsResponse: |it| it.responses.iter().map(|resource| resource.error_code);
+    AlterPartitionReassignmentsResponse: |it| {
+        let partitions = it.responses.iter().flat_map(|topic| &topic.partitions);
+        std::iter::once(it.error_code).chain(partitions.map(|partition| partition.error_code))
+    };
+    AlterReplicaLogDirsResponse: |it|
+        it.results.iter().flat_map(|topic| &topic.partitions).map(|partition| partition.error_code);
     ApiVersionsResponse: |it| [it.error_code];
     CreatePartitionsResponse: |it| it.results.iter().map(|topic| topic.error_code);
     CreateTopicsResponse: |it| it.topics.iter().map(|topic| topic.error_code);
@@ -50,6 +57,10 @@ outcomes! {
         std::iter::once(it.error_code).chain(it.results.iter().map(|directory| directory.error_code));
     DescribeProducersResponse: |it|
         it.topics.iter().flat_map(|topic| &topic.partitions).map(|partition| partition.error_code);
+    DescribeQuorumResponse: |it| {
+        let partitions = it.topics.iter().flat_map(|topic| &topic.partitions);
+        std::iter::once(it.error_code).chain(partitions.map(|partition| partition.error_code))
+    };
     DescribeTopicPartitionsResponse: |it| it.topics.iter().flat_map(|topic|
         std::iter::once(topic.error_code).chain(topic.partitions.iter().map(|partition| partition.error_code)));
     ElectLeadersResponse: |it| {
@@ -64,6 +75,7 @@ outcomes! {
     JoinGroupResponse: |it| [it.error_code];
     LeaveGroupResponse: |it|
         std::iter::once(it.error_code).chain(it.members.iter().map(|member| member.error_code));
+    ListConfigResourcesResponse: |it| [it.error_code];
     ListGroupsResponse: |it| [it.error_code];
     ListOffsetsResponse: |it|
         it.topics.iter().flat_map(|topic| &topic.partitions).map(|partition| partition.error_code);

@@ -1,6 +1,10 @@
 //! What operators ask, in every version that is served.
 
 use kafka_protocol::messages::alter_configs_request::{AlterConfigsResource, AlterableConfig};
+use kafka_protocol::messages::alter_partition_reassignments_request::{
+    ReassignablePartition, ReassignableTopic,
+};
+use kafka_protocol::messages::alter_replica_log_dirs_request::{AlterReplicaLogDir, AlterReplicaLogDirTopic};
 use kafka_protocol::messages::create_partitions_request::{
     CreatePartitionsAssignment, CreatePartitionsTopic,
 };
@@ -11,17 +15,18 @@ use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_configs_response::DescribeConfigsResourceResult;
 use kafka_protocol::messages::describe_producers_request::TopicRequest;
 use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
-use kafka_protocol::messages::incremental_alter_configs_request;
 use kafka_protocol::messages::offset_for_leader_epoch_request::{
     OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
 use kafka_protocol::messages::{
-    AlterConfigsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest,
-    DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeLogDirsRequest,
-    DescribeProducersRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest,
-    IncrementalAlterConfigsRequest, ListPartitionReassignmentsRequest, OffsetForLeaderEpochRequest,
-    TopicName,
+    AlterConfigsRequest, AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+    DescribeClusterRequest, DescribeConfigsRequest, DescribeLogDirsRequest, DescribeProducersRequest,
+    DescribeQuorumRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest,
+    IncrementalAlterConfigsRequest, ListConfigResourcesRequest, ListPartitionReassignmentsRequest,
+    OffsetForLeaderEpochRequest, TopicName,
 };
+use kafka_protocol::messages::{describe_quorum_request, incremental_alter_configs_request};
 use kafka_protocol::protocol::StrBytes;
 
 use crate::harness::{Client, World};
@@ -241,4 +246,117 @@ async fn the_server_is_described_in_every_version() {
     let described = client.ask(0, &request).await;
     assert_eq!((described.topics.len(), described.topics[0].partitions.len()), (1, 1));
     assert!(described.next_cursor.is_none());
+}
+
+#[tokio::test]
+async fn replicas_stay_on_the_one_node_and_in_its_directory() {
+    let world = World::start().await;
+    let mut client = world.client().await;
+    create(&mut client, "t").await;
+    let move_to = |index, nodes: Option<&[i32]>| {
+        let replicas = nodes.map(|nodes| nodes.iter().map(|&node| node.into()).collect());
+        ReassignablePartition::default().with_partition_index(index).with_replicas(replicas)
+    };
+    for version in 0..=1 {
+        let partitions = vec![
+            move_to(0, Some(&[1])),
+            move_to(0, Some(&[0, 1])),
+            move_to(0, Some(&[])),
+            move_to(0, None),
+            move_to(9, Some(&[1])),
+        ];
+        let known = ReassignableTopic::default().with_name(name("t")).with_partitions(partitions);
+        let unknown =
+            ReassignableTopic::default().with_name(name("no")).with_partitions(vec![move_to(0, None)]);
+        let request = AlterPartitionReassignmentsRequest::default().with_topics(vec![known, unknown]);
+        let answer = client.ask(version, &request).await;
+        let partitions = answer.responses.iter().flat_map(|topic| &topic.partitions);
+        let codes: Vec<_> = partitions.map(|partition| partition.error_code).collect();
+        assert_eq!((answer.error_code, codes), (0, vec![0, 39, 39, 85, 3, 3]), "version {version}");
+    }
+    let dirs = client.ask(4, &DescribeLogDirsRequest::default().with_topics(None)).await.results;
+    for version in 1..=2 {
+        let topic = |topic: &str| {
+            AlterReplicaLogDirTopic::default().with_name(name(topic)).with_partitions(vec![0, 9])
+        };
+        let dir = |path: &StrBytes| {
+            AlterReplicaLogDir::default().with_path(path.clone()).with_topics(vec![topic("t"), topic("no")])
+        };
+        let dirs = vec![dir(&dirs[0].log_dir), dir(&text("/elsewhere"))];
+        let results =
+            client.ask(version, &AlterReplicaLogDirsRequest::default().with_dirs(dirs)).await.results;
+        let partitions = results.iter().flat_map(|topic| &topic.partitions);
+        let codes: Vec<_> = partitions.map(|partition| partition.error_code).collect();
+        assert_eq!(codes, [0, 3, 3, 3, 57, 57, 57, 57], "version {version}");
+    }
+}
+
+#[tokio::test]
+async fn the_metadata_have_one_voter() {
+    let world = World::start().await;
+    let mut client = world.client().await;
+    let mut before = 0;
+    for (version, topic) in (0..).zip(["t0", "t1", "t2"]) {
+        create(&mut client, topic).await;
+        let partition = |index| describe_quorum_request::PartitionData::default().with_partition_index(index);
+        let topic = |topic: &str| {
+            describe_quorum_request::TopicData::default()
+                .with_topic_name(name(topic))
+                .with_partitions(vec![partition(0), partition(1)])
+        };
+        let topics = vec![topic("__cluster_metadata"), topic("t0")];
+        let answer = client.ask(version, &DescribeQuorumRequest::default().with_topics(topics)).await;
+        let partitions: Vec<_> = answer.topics.iter().flat_map(|topic| &topic.partitions).collect();
+        let codes: Vec<_> = partitions.iter().map(|partition| partition.error_code).collect();
+        assert_eq!((answer.error_code, codes), (0, vec![0, 3, 3, 3]), "version {version}");
+        let [voter] = &partitions[0].current_voters[..] else { panic!("{partitions:?}") };
+        assert_eq!(
+            (partitions[0].leader_id, partitions[0].leader_epoch, voter.replica_id),
+            (1.into(), 0, 1.into())
+        );
+        assert_eq!(voter.log_end_offset, partitions[0].high_watermark);
+        assert!(partitions[0].high_watermark > before, "a topic was created");
+        before = partitions[0].high_watermark;
+        assert_eq!(voter.last_fetch_timestamp > 0, version >= 1);
+        assert_eq!(answer.nodes.len(), usize::from(version >= 2));
+    }
+}
+
+#[tokio::test]
+async fn what_has_settings_is_listed() {
+    let world = World::start().await;
+    let mut client = world.client().await;
+    create(&mut client, "t").await;
+    assert!(client.ask(0, &ListConfigResourcesRequest::default()).await.config_resources.is_empty());
+    let mut list = async |kinds: &[i8]| {
+        let request = ListConfigResourcesRequest::default().with_resource_types(kinds.to_vec());
+        let answer = client.ask(1, &request).await;
+        let resources = answer.config_resources.iter();
+        let found = resources.map(|found| (found.resource_type, found.resource_name.to_string()));
+        (answer.error_code, found.collect::<Vec<_>>())
+    };
+    let (topic, broker) = ((TOPIC, "t".to_owned()), (4, "1".to_owned()));
+    assert_eq!(list(&[]).await, (0, vec![topic.clone(), broker.clone()]));
+    assert_eq!(list(&[TOPIC]).await, (0, vec![topic]));
+    assert_eq!(list(&[4, 8, 16, 32]).await, (0, vec![broker]));
+    assert_eq!(list(&[4, 5]).await, (35, vec![]), "an unknown type");
+}
+
+#[tokio::test]
+async fn the_server_shows_where_clients_reach_it() {
+    let world = World::start().await;
+    let mut client = world.client().await;
+    let resource = DescribeConfigsResource::default()
+        .with_resource_type(4)
+        .with_resource_name(text("1"))
+        .with_configuration_keys(Some(vec![text("advertised.listeners")]));
+    let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
+    let mut shown =
+        client.ask(4, &request.clone().with_include_synonyms(true)).await.results.remove(0).configs;
+    let expected = format!("PLAINTEXT://{}", world.address);
+    assert_eq!((shown[0].value.as_deref(), shown[0].config_source), (Some(&*expected), 4));
+    assert!(shown[0].read_only);
+    assert_eq!(shown.remove(0).synonyms[0].value.as_deref(), Some(&*expected));
+    let shown = client.ask(4, &request).await.results.remove(0).configs;
+    assert!(shown[0].synonyms.is_empty());
 }

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use annals_broker::api::configs::{ConfigEntry, ConfigQuery, ConfigSynonym};
+use annals_broker::api::configs::{ConfigEntry, ConfigQuery, ConfigResource, ConfigSource, ConfigSynonym};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_configs_response::{
@@ -19,6 +19,8 @@ use super::resources::{self, Refusal};
 
 const RESOURCE: Kind =
     Kind::Struct(&[int8("ResourceType"), string("ResourceName"), array("ConfigurationKeys", &STRING)]);
+
+const ADVERTISED: &str = "advertised.listeners";
 
 pub(crate) struct DescribeConfigs;
 
@@ -44,7 +46,10 @@ impl Api for DescribeConfigs {
         let detail =
             Detail { synonyms: request.include_synonyms, documentation: request.include_documentation };
         let results = request.resources.iter().zip(queries).map(|(resource, query)| {
-            let entries = query.and_then(|_| match described.next() {
+            let entries = query.and_then(|query| match described.next() {
+                Some(Ok(entries)) if query.resource == ConfigResource::Server => {
+                    Ok(with_address(entries, context))
+                }
                 Some(result) => result.map_err(|error| Refusal::from(&error)),
                 None => Err(Refusal(ResponseError::UnknownServerError, "not answered".to_owned())),
             });
@@ -68,6 +73,19 @@ fn query(resource: &DescribeConfigsResource, node: BrokerId) -> Result<ConfigQue
     let names = names.map(|names| names.iter().map(ToString::to_string).collect());
     let resource = resources::resource(resource.resource_type, &resource.resource_name, node)?;
     Ok(ConfigQuery { resource, names })
+}
+
+/// With what only this endpoint knows: where clients reach it.
+fn with_address(mut entries: Vec<ConfigEntry>, context: &Context) -> Vec<ConfigEntry> {
+    if let Some(entry) = entries.iter_mut().find(|entry| entry.name == ADVERTISED) {
+        let value = format!("PLAINTEXT://{}", context.advertised);
+        entry.synonyms.insert(
+            0,
+            ConfigSynonym { name: ADVERTISED, value: value.clone(), source: ConfigSource::Server },
+        );
+        (entry.value, entry.source) = (Some(value), ConfigSource::Server);
+    }
+    entries
 }
 
 fn answer(

@@ -13,8 +13,16 @@ use kafka_protocol::protocol::StrBytes;
 use crate::apis::Context;
 use crate::apis::values::{NO_ERROR, message, shared};
 
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
+pub(crate) const TOPIC: i8 = 2;
+pub(crate) const BROKER: i8 = 4;
+const BROKER_LOGGER: i8 = 8;
+pub(crate) const CLIENT_METRICS: i8 = 16;
+const GROUP: i8 = 32;
+
+/// Whether resources of this kind can be listed. Of those without settings here, there are none.
+pub(crate) fn is_listed(kind: i8) -> bool {
+    [TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP].contains(&kind)
+}
 
 /// Code and message of a refused resource.
 pub(crate) struct Refusal(pub(crate) ResponseError, pub(crate) String);
@@ -81,9 +89,9 @@ pub(crate) fn resource(kind: i8, name: &StrBytes, node: BrokerId) -> Result<Conf
 
 fn kind_name(kind: i8) -> &'static str {
     match kind {
-        8 => "broker loggers",
-        16 => "client metrics",
-        32 => "groups",
+        BROKER_LOGGER => "broker loggers",
+        CLIENT_METRICS => "client metrics",
+        GROUP => "groups",
         _ => "this resource type",
     }
 }

@@ -1,0 +1,67 @@
+//! AlterReplicaLogDirs: moving replicas between data directories. There is one directory, so each stays where it is (KIP-113).
+
+use std::ops::RangeInclusive;
+
+use annals_broker::api::topics::{FoundTopic, TopicQuery, TopicRef, TopicSelection};
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::alter_replica_log_dirs_request::AlterReplicaLogDirTopic;
+use kafka_protocol::messages::alter_replica_log_dirs_response::{
+    AlterReplicaLogDirPartitionResult, AlterReplicaLogDirTopicResult,
+};
+use kafka_protocol::messages::{AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse, ApiKey};
+
+use crate::apis::values::{NO_ERROR, shared};
+use crate::apis::{Api, Context};
+use crate::errors;
+use crate::shape::{INT32, Kind, Shape, array, string};
+
+const TOPIC: Kind = Kind::Struct(&[string("Name"), array("Partitions", &INT32)]);
+const DIR: Kind = Kind::Struct(&[string("Path"), array("Topics", &TOPIC)]);
+
+pub(crate) struct AlterReplicaLogDirs;
+
+impl Api for AlterReplicaLogDirs {
+    const KEY: ApiKey = ApiKey::AlterReplicaLogDirs;
+    const VERSIONS: RangeInclusive<i16> = 1..=2;
+    const SHAPE: Shape = Shape { flexible_from: 2, fields: &[array("Dirs", &DIR)] };
+
+    type Request = AlterReplicaLogDirsRequest;
+    type Response = AlterReplicaLogDirsResponse;
+
+    async fn handle(
+        context: &Context,
+        _: i16,
+        request: AlterReplicaLogDirsRequest,
+    ) -> AlterReplicaLogDirsResponse {
+        let dirs = context.broker.log_dirs(&context.caller).await;
+        let mut results = Vec::new();
+        for wanted in &request.dirs {
+            let is_here = dirs.iter().any(|dir| dir.path == wanted.path.as_str());
+            let names = wanted.topics.iter().map(|topic| TopicRef::Name(shared(&topic.name))).collect();
+            let query = TopicQuery { selection: TopicSelection::Only(names), create_missing: false };
+            let found = context.broker.topics(&context.caller, query).await;
+            results
+                .extend(wanted.topics.iter().zip(found).map(|(topic, found)| answer(topic, &found, is_here)));
+        }
+        AlterReplicaLogDirsResponse::default().with_results(results)
+    }
+}
+
+fn answer(
+    topic: &AlterReplicaLogDirTopic,
+    found: &FoundTopic,
+    is_here: bool,
+) -> AlterReplicaLogDirTopicResult {
+    let code = |index: i32| match &found.result {
+        _ if !is_here => ResponseError::LogDirNotFound.code(),
+        Ok(described) if (0..described.partitions).contains(&index) => NO_ERROR,
+        Ok(_) => ResponseError::UnknownTopicOrPartition.code(),
+        Err(error) => errors::topic(error).code(),
+    };
+    let partitions = topic.partitions.iter().map(|&index| {
+        AlterReplicaLogDirPartitionResult::default().with_partition_index(index).with_error_code(code(index))
+    });
+    AlterReplicaLogDirTopicResult::default()
+        .with_topic_name(topic.name.clone())
+        .with_partitions(partitions.collect())
+}
