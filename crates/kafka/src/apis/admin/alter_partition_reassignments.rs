@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use annals_broker::api::topics::{FoundTopic, TopicQuery, TopicRef, TopicSelection};
+use annals_broker::api::topics::FoundTopic;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::alter_partition_reassignments_request::{
     ReassignablePartition, ReassignableTopic,
@@ -14,12 +14,11 @@ use kafka_protocol::messages::{
     AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, ApiKey, BrokerId,
 };
 
-use crate::apis::values::{NO_ERROR, message, node, shared};
+use crate::apis::values::{NO_ERROR, message, node};
 use crate::apis::{Api, Context};
-use crate::errors;
 use crate::shape::{INT32, Kind, Shape, array, bool, int32, string};
 
-use super::replicas::check_nodes;
+use super::replicas::{check_nodes, check_partition, find};
 use super::resources::Refusal;
 
 const PARTITION: Kind = Kind::Struct(&[int32("PartitionIndex"), array("Replicas", &INT32)]);
@@ -43,9 +42,7 @@ impl Api for AlterPartitionReassignments {
         _: i16,
         request: AlterPartitionReassignmentsRequest,
     ) -> AlterPartitionReassignmentsResponse {
-        let names = request.topics.iter().map(|topic| TopicRef::Name(shared(&topic.name))).collect();
-        let query = TopicQuery { selection: TopicSelection::Only(names), create_missing: false };
-        let found = context.broker.topics(&context.caller, query).await;
+        let found = find(context, request.topics.iter().map(|topic| &topic.name)).await;
         let topics = request.topics.iter().zip(found);
         let responses = topics.map(|(topic, found)| answer(topic, &found, node(context))).collect();
         AlterPartitionReassignmentsResponse::default()
@@ -70,12 +67,7 @@ fn answer(topic: &ReassignableTopic, found: &FoundTopic, node: BrokerId) -> Reas
 
 /// Null cancels a reassignment, and there is none.
 fn reassign(partition: &ReassignablePartition, found: &FoundTopic, node: BrokerId) -> Result<(), Refusal> {
-    let described =
-        found.result.as_ref().map_err(|error| Refusal(errors::topic(error), error.to_string()))?;
-    if !(0..described.partitions).contains(&partition.partition_index) {
-        let why = "no such partition".to_owned();
-        return Err(Refusal(ResponseError::UnknownTopicOrPartition, why));
-    }
+    check_partition(found, partition.partition_index)?;
     let Some(replicas) = &partition.replicas else {
         let why = "nothing is being reassigned".to_owned();
         return Err(Refusal(ResponseError::NoReassignmentInProgress, why));

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use annals_broker::api::topics::{FoundTopic, TopicQuery, TopicRef, TopicSelection};
+use annals_broker::api::topics::FoundTopic;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::alter_replica_log_dirs_request::AlterReplicaLogDirTopic;
 use kafka_protocol::messages::alter_replica_log_dirs_response::{
@@ -10,10 +10,12 @@ use kafka_protocol::messages::alter_replica_log_dirs_response::{
 };
 use kafka_protocol::messages::{AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse, ApiKey};
 
-use crate::apis::values::{NO_ERROR, shared};
+use crate::apis::values::NO_ERROR;
 use crate::apis::{Api, Context};
-use crate::errors;
 use crate::shape::{INT32, Kind, Shape, array, string};
+
+use super::replicas::{check_partition, find};
+use super::resources::Refusal;
 
 const TOPIC: Kind = Kind::Struct(&[string("Name"), array("Partitions", &INT32)]);
 const DIR: Kind = Kind::Struct(&[string("Path"), array("Topics", &TOPIC)]);
@@ -37,9 +39,7 @@ impl Api for AlterReplicaLogDirs {
         let mut results = Vec::new();
         for wanted in &request.dirs {
             let is_here = dirs.iter().any(|dir| dir.path == wanted.path.as_str());
-            let names = wanted.topics.iter().map(|topic| TopicRef::Name(shared(&topic.name))).collect();
-            let query = TopicQuery { selection: TopicSelection::Only(names), create_missing: false };
-            let found = context.broker.topics(&context.caller, query).await;
+            let found = find(context, wanted.topics.iter().map(|topic| &topic.name)).await;
             results
                 .extend(wanted.topics.iter().zip(found).map(|(topic, found)| answer(topic, &found, is_here)));
         }
@@ -52,11 +52,10 @@ fn answer(
     found: &FoundTopic,
     is_here: bool,
 ) -> AlterReplicaLogDirTopicResult {
-    let code = |index: i32| match &found.result {
+    let code = |index| match check_partition(found, index) {
         _ if !is_here => ResponseError::LogDirNotFound.code(),
-        Ok(described) if (0..described.partitions).contains(&index) => NO_ERROR,
-        Ok(_) => ResponseError::UnknownTopicOrPartition.code(),
-        Err(error) => errors::topic(error).code(),
+        Ok(()) => NO_ERROR,
+        Err(Refusal(error, _)) => error.code(),
     };
     let partitions = topic.partitions.iter().map(|&index| {
         AlterReplicaLogDirPartitionResult::default().with_partition_index(index).with_error_code(code(index))

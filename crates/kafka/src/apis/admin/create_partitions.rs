@@ -3,9 +3,7 @@
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
-use annals_broker::api::topics::{
-    CreatePartitions as Create, CreatePartitionsError, TopicQuery, TopicRef, TopicSelection,
-};
+use annals_broker::api::topics::{CreatePartitions as Create, CreatePartitionsError};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
@@ -80,9 +78,7 @@ fn refusals(topics: &[CreatePartitionsTopic], node: BrokerId) -> Vec<Option<Refu
 
 /// How many partitions each topic has; `None` where there is no such topic.
 async fn counts(context: &Context, topics: &[CreatePartitionsTopic]) -> Vec<Option<i32>> {
-    let names = topics.iter().map(|topic| TopicRef::Name(shared(&topic.name))).collect();
-    let query = TopicQuery { selection: TopicSelection::Only(names), create_missing: false };
-    let found = context.broker.topics(&context.caller, query).await;
+    let found = replicas::find(context, topics.iter().map(|topic| &topic.name)).await;
     found.into_iter().map(|found| Some(found.result.ok()?.partitions)).collect()
 }
 

@@ -2,24 +2,23 @@
 
 use std::ops::RangeInclusive;
 
-use annals_broker::api::topics::{FoundTopic, TopicQuery, TopicRef, TopicSelection};
+use annals_broker::api::topics::FoundTopic;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
 use kafka_protocol::messages::elect_leaders_response::{PartitionResult, ReplicaElectionResult};
 use kafka_protocol::messages::{ApiKey, ElectLeadersRequest, ElectLeadersResponse};
-use kafka_protocol::protocol::StrBytes;
 
-use crate::apis::values::shared;
+use crate::apis::values::message;
 use crate::apis::{Api, Context};
-use crate::errors;
 use crate::shape::{INT32, Kind, Shape, array, int8, int32, string};
+
+use super::replicas::{check_partition, find};
+use super::resources::Refusal;
 
 const TOPIC: Kind = Kind::Struct(&[string("Topic"), array("Partitions", &INT32)]);
 
 /// Preferred and unclean.
 const ELECTION_TYPES: RangeInclusive<i8> = 0..=1;
-const WRONG_TYPE: (ResponseError, &str) =
-    (ResponseError::InvalidRequest, "there is no election of this type");
 
 pub(crate) struct ElectLeaders;
 
@@ -38,40 +37,36 @@ impl Api for ElectLeaders {
     async fn handle(context: &Context, _: i16, request: ElectLeadersRequest) -> ElectLeadersResponse {
         let asked = request.topic_partitions.unwrap_or_default();
         if !ELECTION_TYPES.contains(&request.election_type) {
-            let results = asked.iter().map(|topic| refused(topic, |_| WRONG_TYPE)).collect();
+            let results = asked.iter().map(|topic| refused(topic, |_| wrong_type())).collect();
             return ElectLeadersResponse::default()
-                .with_error_code(WRONG_TYPE.0.code())
+                .with_error_code(wrong_type().0.code())
                 .with_replica_election_results(results);
         }
-        let names = asked.iter().map(|topic| TopicRef::Name(shared(&topic.topic))).collect();
-        let query = TopicQuery { selection: TopicSelection::Only(names), create_missing: false };
-        let found = context.broker.topics(&context.caller, query).await;
+        let found = find(context, asked.iter().map(|topic| &topic.topic)).await;
         let results = asked.iter().zip(found).map(|(topic, found)| answer(topic, &found)).collect();
         ElectLeadersResponse::default().with_replica_election_results(results)
     }
 }
 
+fn wrong_type() -> Refusal {
+    Refusal(ResponseError::InvalidRequest, "there is no election of this type".to_owned())
+}
+
 fn answer(topic: &TopicPartitions, found: &FoundTopic) -> ReplicaElectionResult {
-    refused(topic, |index| match &found.result {
-        Ok(description) if (0..description.partitions).contains(&index) => {
-            (ResponseError::ElectionNotNeeded, "the one node is the leader already")
-        }
-        Ok(_) => (ResponseError::UnknownTopicOrPartition, "no such partition"),
-        Err(error) => (errors::topic(error), "no such topic"),
+    refused(topic, |index| match check_partition(found, index) {
+        Ok(()) => Refusal(ResponseError::ElectionNotNeeded, "the one node is the leader already".to_owned()),
+        Err(refusal) => refusal,
     })
 }
 
 /// No election takes place: why, for each partition.
-fn refused(
-    topic: &TopicPartitions,
-    why: impl Fn(i32) -> (ResponseError, &'static str),
-) -> ReplicaElectionResult {
+fn refused(topic: &TopicPartitions, why: impl Fn(i32) -> Refusal) -> ReplicaElectionResult {
     let partitions = topic.partitions.iter().map(|&index| {
-        let (error, message) = why(index);
+        let Refusal(error, why) = why(index);
         PartitionResult::default()
             .with_partition_id(index)
             .with_error_code(error.code())
-            .with_error_message(Some(StrBytes::from_static_str(message)))
+            .with_error_message(message(&why))
     });
     ReplicaElectionResult::default()
         .with_topic(topic.topic.clone())

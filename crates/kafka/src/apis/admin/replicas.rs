@@ -1,6 +1,30 @@
 //! Replicas, as clients may ask for them: there is one node, so every partition has that one replica.
 
-use kafka_protocol::messages::BrokerId;
+use annals_broker::api::topics::{FoundTopic, TopicQuery, TopicRef, TopicSelection};
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::{BrokerId, TopicName};
+
+use crate::apis::Context;
+use crate::apis::values::shared;
+use crate::errors;
+
+use super::resources::Refusal;
+
+/// What is known of topics, in their order. None is created for that.
+pub(crate) async fn find(context: &Context, names: impl Iterator<Item = &TopicName>) -> Vec<FoundTopic> {
+    let names = names.map(|name| TopicRef::Name(shared(name))).collect();
+    let query = TopicQuery { selection: TopicSelection::Only(names), create_missing: false };
+    context.broker.topics(&context.caller, query).await
+}
+
+/// Checks that there is this partition.
+pub(crate) fn check_partition(found: &FoundTopic, index: i32) -> Result<(), Refusal> {
+    match &found.result {
+        Ok(topic) if (0..topic.partitions).contains(&index) => Ok(()),
+        Ok(_) => Err(Refusal(ResponseError::UnknownTopicOrPartition, "no such partition".to_owned())),
+        Err(error) => Err(Refusal(errors::topic(error), "no such topic".to_owned())),
+    }
+}
 
 /// Checks a wanted replication factor; -1 leaves it to the server.
 pub(crate) fn check_factor(factor: i16) -> Result<(), String> {
