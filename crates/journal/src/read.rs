@@ -100,18 +100,19 @@ impl ReadPlan {
         self.entries.iter().any(|(segment, row)| row.is_lost() || segment.is_damaged())
     }
 
-    /// Cuts the plan into parts of about `bytes`, to be read one after another or side by side.
-    pub fn split(self, bytes: usize) -> Vec<Self> {
+    /// Cuts the plan into parts of at most so many bytes, or of one entry that is larger: to be read one after another or side by
+    /// side.
+    pub fn split(self, bytes_max: usize) -> Vec<Self> {
         let Self { log, mut from, mut entries } = self;
         let mut parts = Vec::new();
         loop {
-            let mut wanted = 0;
-            let begins_within = |(_, row): &&Planned| {
-                let begin = wanted;
-                wanted += row.len as usize;
-                begin < bytes.max(1)
+            let mut bytes = 0;
+            let fits = |(_, row): &&Planned| {
+                let is_first = bytes == 0;
+                bytes += row.len as usize;
+                is_first || bytes <= bytes_max
             };
-            let rest = entries.split_off(entries.iter().take_while(begins_within).count());
+            let rest = entries.split_off(entries.iter().take_while(fits).count());
             let part = Self { log, from, entries };
             from = part.next_offset();
             parts.push(part);
@@ -184,6 +185,14 @@ impl Journal {
         let from = offsets.start;
         let entries = self.plan(log, from, Budget::new(limit.into(), offsets.end))?;
         Ok(ReadPlan { log, from, entries })
+    }
+
+    /// As [`Journal::plan_read`], if that needs no disk; `None` if it does, or if nothing can be read there.
+    pub fn plan_cached(&self, log: LogId, offsets: Range<u64>, limit: impl Into<Limit>) -> Option<ReadPlan> {
+        let budget = Budget::new(limit.into(), offsets.end);
+        let cached = |extent: &Extent| Ok(self.shared.index.rows.cached(log, extent));
+        let entries = self.plan_with(log, offsets.start, budget, cached).ok()??;
+        Some(ReadPlan { log, from: offsets.start, entries })
     }
 
     /// Reads what was planned. What is planned stays readable, also when it is trimmed or rewritten meanwhile. May block
@@ -334,7 +343,29 @@ impl Journal {
     }
 
     /// Which entries to read, oldest first.
-    fn plan(&self, log: LogId, from: u64, mut budget: Budget) -> Result<Vec<Planned>, ReadError> {
+    fn plan(&self, log: LogId, from: u64, budget: Budget) -> Result<Vec<Planned>, ReadError> {
+        let plan = self.plan_with(log, from, budget, |extent| self.shared.rows(log, extent).map(Some))?;
+        Ok(plan.unwrap_or_default())
+    }
+
+    /// As [`Journal::plan`], if all of it is in the segment being written; `None` otherwise.
+    fn plan_resident(
+        &self,
+        log: LogId,
+        from: u64,
+        budget: Budget,
+    ) -> Result<Option<Vec<Planned>>, ReadError> {
+        self.plan_with(log, from, budget, |_| Ok(None))
+    }
+
+    /// Plans with the rows of stored extents as they are given; `None` if some are not.
+    fn plan_with(
+        &self,
+        log: LogId,
+        from: u64,
+        mut budget: Budget,
+        rows: impl Fn(&Extent) -> Result<Option<Arc<[Row]>>, ReadError>,
+    ) -> Result<Option<Vec<Planned>>, ReadError> {
         let mut plan = Vec::new();
         let mut next = from;
         loop {
@@ -346,43 +377,21 @@ impl Journal {
                 let state = slot.lock();
                 check_range(log, from, state.start..state.end, state.deleted)?;
                 match state.extents_from(next).first() {
-                    None => return Ok(plan),
+                    None => return Ok(Some(plan)),
                     Some(Extent { segment, rows: Rows::Resident(rows), end, .. }) => {
                         let more = take_rows(segment, rows, next, &mut budget, &mut plan);
                         next = *end;
-                        if more { continue } else { return Ok(plan) }
+                        if more { continue } else { return Ok(Some(plan)) }
                     }
                     Some(stored) => stored.clone(),
                 }
             };
-            let rows = self.shared.rows(log, &extent)?;
+            let Some(rows) = rows(&extent)? else { return Ok(None) };
             if !take_rows(&extent.segment, &rows, next, &mut budget, &mut plan) {
-                return Ok(plan);
+                return Ok(Some(plan));
             }
             next = extent.end;
         }
-    }
-
-    /// As [`Journal::plan`], if all of it is in the segment being written; `None` otherwise.
-    fn plan_resident(
-        &self,
-        log: LogId,
-        from: u64,
-        mut budget: Budget,
-    ) -> Result<Option<Vec<Planned>>, ReadError> {
-        let Some(slot) = self.shared.index.log(log) else { return Err(out_of_range(log, from, 0..0)) };
-        let state = slot.lock();
-        check_range(log, from, state.start..state.end, state.deleted)?;
-        let mut plan = Vec::new();
-        let mut next = from;
-        for extent in state.extents_from(from) {
-            let Rows::Resident(rows) = &extent.rows else { return Ok(None) };
-            if !take_rows(&extent.segment, rows, next, &mut budget, &mut plan) {
-                break;
-            }
-            next = extent.end;
-        }
-        Ok(Some(plan))
     }
 }
 

@@ -37,8 +37,7 @@ impl RowCache {
             Rows::Resident(rows) => return Ok(rows.as_slice().into()),
             Rows::Stored { place, row } => (place, row),
         };
-        let key = (extent.segment.name, log);
-        if let Some(rows) = self.get(&key) {
+        if let Some(rows) = self.cached(log, extent) {
             return Ok(rows);
         }
         let rows: Arc<[Row]> = place.read_rows(extent.segment.file.as_ref(), row)?.into();
@@ -46,14 +45,16 @@ impl RowCache {
         Ok(rows)
     }
 
-    fn get(&self, key: &Key) -> Option<Arc<[Row]>> {
+    /// The rows of a stored extent, if they were read lately.
+    pub(crate) fn cached(&self, log: LogId, extent: &Extent) -> Option<Arc<[Row]>> {
+        let key = (extent.segment.name, log);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let state = &mut *state;
-        let (rows, used) = state.entries.get_mut(key)?;
+        let (rows, used) = state.entries.get_mut(&key)?;
         state.tick += 1;
         state.by_use.remove(used);
         *used = state.tick;
-        state.by_use.insert(state.tick, *key);
+        state.by_use.insert(state.tick, key);
         Some(Arc::clone(rows))
     }
 

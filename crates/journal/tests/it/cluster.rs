@@ -273,3 +273,28 @@ proptest! {
         check(&start(&files), &model);
     }
 }
+
+#[test]
+fn a_plan_needs_no_disk_once_the_rows_of_its_segments_were_read_and_its_parts_come_to_all_of_it() {
+    const LEN: usize = 1000;
+    let files = scattered(3, 10, LEN);
+    let counting = CountingFiles::new(&files);
+    let opened = Journal::open(small(), Arc::new(counting.clone()), Clock::system(), Arc::new(Idle)).unwrap();
+    let (journal, log) = (opened.journal(), LogId(7));
+    assert!(journal.plan_cached(log, 5..u64::MAX, 1 << 20).is_none(), "nothing was read yet");
+    let plan = || journal.plan_read(log, 5..u64::MAX, 1 << 20).unwrap();
+    let planned = plan();
+    let before = counting.reads();
+    let cached = journal.plan_cached(log, 5..u64::MAX, 1 << 20).expect("known by now");
+    assert_eq!(counting.reads(), before, "no disk");
+    assert_eq!((cached.offset(), cached.next_offset(), cached.bytes()), (5, 30, planned.bytes()));
+    assert!(journal.plan_cached(log, 31..99, 1 << 20).is_none(), "out of range");
+
+    let expected = journal.read_planned(&planned).unwrap().pieces.concat();
+    for (bytes_max, count) in [(1, 25), (LEN, 25), (2 * LEN, 13), (10 * LEN + 1, 3), (1 << 20, 1)] {
+        let parts = plan().split(bytes_max);
+        assert_eq!(parts.len(), count, "of at most {bytes_max}");
+        let read = |part| journal.read_planned(part).unwrap().pieces.concat();
+        assert_eq!(parts.iter().map(read).collect::<Vec<_>>().concat(), expected);
+    }
+}
