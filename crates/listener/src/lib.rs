@@ -31,9 +31,8 @@ use tokio::time::{sleep, timeout};
 /// How long to wait when the system has no more room for connections, for some to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Bytes that the system takes for a client beyond what it can send to it.
-#[cfg(any(target_os = "linux", target_os = "macos"))]
-const UNSENT_BYTES_MAX: u32 = 128 * 1024;
+/// Bytes that the system takes for a client beyond what it can send to it, unless more is asked for ([`limit_unsent`]).
+pub const UNSENT_BYTES_MAX: u32 = 128 * 1024;
 
 /// Where clients of one protocol come in.
 #[derive(Debug)]
@@ -163,17 +162,25 @@ impl Connections {
 /// As the operating system gives them, mostly since the client has gone.
 pub fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    limit_unsent(stream)
+    limit_unsent(stream, UNSENT_BYTES_MAX)
 }
 
+/// Has the system take so many bytes for a client beyond what it can send to it, and no more. With little, whoever sends much is
+/// woken often; what is given already stays.
+///
+/// # Errors
+/// As the operating system gives them, mostly since the client has gone.
 #[cfg(any(target_os = "linux", target_os = "macos"))]
-fn limit_unsent(stream: &TcpStream) -> io::Result<()> {
-    socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX)
+pub fn limit_unsent(stream: &TcpStream, bytes_max: u32) -> io::Result<()> {
+    socket2::SockRef::from(stream).set_tcp_notsent_lowat(bytes_max)
 }
 
 /// Other systems have no such limit.
+///
+/// # Errors
+/// None.
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]
-fn limit_unsent(_: &TcpStream) -> io::Result<()> {
+pub fn limit_unsent(_: &TcpStream, _: u32) -> io::Result<()> {
     Ok(())
 }
 
