@@ -204,10 +204,14 @@ impl Inner {
         let (topic, _) = asked.found.as_ref().ok()?;
         let Stored { partition, offsets, limit, next_bytes_max, fetched } = stored;
         let (log, start, end) = (partition.log, offsets.start, offsets.end);
-        if limit.bytes < STORED_BYTES_MIN || partition.is_unreadable() || self.ahead.has(log, start, *limit) {
+        let is_ahead = is_alone && self.ahead.has(log, start, *limit);
+        if limit.bytes < STORED_BYTES_MIN || partition.is_unreadable() || is_ahead {
             return None;
         }
-        let plan = self.plan_log(log, offsets.clone(), *limit).await?;
+        let plan = match self.journal.plan_cached(log, offsets.clone(), *limit) {
+            Some(plan) => plan,
+            None => self.plan_log(log, offsets.clone(), *limit).await?,
+        };
         let next = plan.next_offset();
         // Where something may be damaged, the answer ends in front of it; that has to be known before it begins.
         if plan.bytes() < STORED_BYTES_MIN || plan.is_suspect() {
@@ -216,7 +220,7 @@ impl Inner {
         if partition.goes_on(start, next) && is_alone {
             self.read_ahead(log, next..end, *next_bytes_max);
         }
-        let records = StoredRecords::new(self, &topic.topic.name, partition, plan);
+        let records = StoredRecords::new(self, &topic.topic.name, partition, plan, end, *next_bytes_max);
         Some(Fetched { stored: Some(records), ..fetched.clone() })
     }
 

@@ -15,7 +15,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use annals_journal::{Journal, Limit, LogId, Read};
+use annals_journal::{Journal, Limit, LogId, Read, ReadPlan};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::Inner;
@@ -79,6 +79,29 @@ impl ReadAhead {
         (read.bytes > 0 && read.next_offset <= offsets.end).then_some(read)
     }
 
+    /// The piece that is what is planned, if there is one. Waits for it if it is on its way.
+    pub(crate) async fn take_planned(&self, log: LogId, plan: &ReadPlan) -> Option<Read> {
+        let limit = Limit { bytes: plan.bytes(), first_always: false };
+        let piece = self.remove(log, plan.offset(), limit)?;
+        let read = piece.read.await.ok()?;
+        (read.bytes == plan.bytes() && read.next_offset == plan.next_offset()).then_some(read)
+    }
+
+    /// Announces what is planned. `None` if there is something for that place already, or no memory.
+    fn announce_planned(&self, log: LogId, plan: &ReadPlan, now: Duration) -> Option<oneshot::Sender<Read>> {
+        let mut pieces = self.pieces();
+        let key = (log, plan.offset());
+        if plan.is_empty() || pieces.contains_key(&key) {
+            return None;
+        }
+        let memory = u32::try_from(plan.bytes()).ok()?;
+        let memory = Arc::clone(&self.memory).try_acquire_many_owned(memory).ok()?;
+        let (sender, read) = oneshot::channel();
+        let end = Some(plan.next_offset());
+        pieces.insert(key, Piece { bytes_max: plan.bytes(), begun: now, end, read, _memory: memory });
+        Some(sender)
+    }
+
     /// Whether a piece from offset `from` on is waiting, or on its way.
     pub(crate) fn has(&self, log: LogId, from: u64, limit: Limit) -> bool {
         self.pieces().get(&(log, from)).is_some_and(|piece| piece.fits(limit))
@@ -139,6 +162,37 @@ impl Inner {
         self.read_further(log, rest, bytes_max, 0);
     }
 
+    /// Begins to read what `plans` come to, one after the other, up to so many bytes. Nothing if somebody waits for the disk.
+    pub(crate) fn read_planned(
+        self: &Arc<Self>,
+        bytes_max: usize,
+        plans: impl Iterator<Item = (LogId, ReadPlan)> + Send + 'static,
+    ) {
+        let Ok(permit) = Arc::clone(&self.disk_reads).try_acquire_owned() else { return };
+        let inner = Arc::clone(self);
+        // Ends by itself; whoever takes a piece awaits it.
+        tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            let (now, mut bytes) = (inner.clock.monotonic(), 0);
+            let fits = |(_, plan): &(LogId, ReadPlan)| {
+                bytes += plan.bytes();
+                bytes <= bytes_max
+            };
+            let announced = plans.take_while(fits).filter_map(|(log, plan)| {
+                let sender = inner.ahead.announce_planned(log, &plan, now)?;
+                Some((plan, sender))
+            });
+            // All are announced before the first is read: whoever comes meanwhile waits for them.
+            for (plan, sender) in announced.collect::<Vec<_>>() {
+                if !sender.is_closed()
+                    && let Ok(read) = inner.journal.read_planned(&plan)
+                {
+                    let _unwanted = sender.send(read);
+                }
+            }
+        });
+    }
+
     fn read_further(self: &Arc<Self>, log: LogId, rest: Range<u64>, bytes_max: usize, in_front: usize) {
         if rest.is_empty() {
             return;
@@ -186,6 +240,9 @@ mod tests {
     use annals_journal::FaultFiles;
 
     use super::*;
+    use crate::StoredRecords;
+    use crate::api::fetch::{FetchPartition, FetchRequest};
+    use crate::api::topics::{Isolation, TopicRef};
     use crate::fetch::tests::read_on;
     use crate::groups::tests::World;
 
@@ -278,5 +335,67 @@ mod tests {
             waiting += world.broker.inner.ahead.pieces().len();
         }
         assert!(waiting > 0, "a piece was read ahead");
+    }
+
+    /// What a request for both partitions leaves on the disk.
+    async fn left_on_disk(world: &World, offsets: [u64; 2]) -> Vec<StoredRecords> {
+        let topic = TopicRef::Name("orders".into());
+        let partition = |(partition, offset): (i32, u64)| FetchPartition {
+            topic: topic.clone(),
+            partition,
+            offset: offset.cast_signed(),
+            max_bytes: 2 * PIECE,
+        };
+        let request = FetchRequest {
+            max_wait: Duration::ZERO,
+            min_bytes: 1,
+            max_bytes: 16 * PIECE,
+            isolation: Isolation::ReadUncommitted,
+            stored: true,
+            partitions: (0..).zip(offsets).map(partition).collect(),
+        };
+        let results = world.broker.fetch(&world.caller, request).await.partitions;
+        results.into_iter().map(|result| result.unwrap().stored.unwrap()).collect()
+    }
+
+    async fn read_parts(records: &StoredRecords) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for part in 0..records.parts().count() {
+            bytes.extend_from_slice(&records.read(part).await.unwrap().concat());
+        }
+        bytes
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_follows_of_several_partitions_is_read_before_it_is_asked_for() {
+        let files = FaultFiles::new();
+        let mut world = World::open(&files);
+        world.create("orders", 2).await;
+        for at in 0..40 {
+            for partition in 0..2 {
+                world.produce("orders", partition, 10_000, at).await;
+            }
+        }
+        world.stop().await;
+        let world = World::open(&files);
+        let first = left_on_disk(&world, [0, 0]).await;
+        let next = [first[0].next_offset(), first[1].next_offset()];
+        let expected = left_on_disk(&world, next).await;
+        let bytes = [read_parts(&expected[0]).await, read_parts(&expected[1]).await];
+        let parts = expected[0].parts().count();
+        assert!(parts > 1, "several parts of each");
+
+        // Memory for one partition and a part of the other.
+        let ahead = &world.broker.inner.ahead;
+        let bytes_max = bytes[0].len() + PIECE;
+        StoredRecords::read_following(first, bytes_max);
+        while ahead.pieces().len() <= parts {
+            tokio::task::yield_now().await;
+        }
+        let second = left_on_disk(&world, next).await;
+        assert_eq!(read_parts(&second[0]).await, bytes[0]);
+        assert_eq!(ahead.pieces().len(), 1, "the parts of the first partition are taken");
+        assert_eq!(read_parts(&second[1]).await, bytes[1], "some of it was read ahead");
+        assert!(ahead.pieces().is_empty());
     }
 }
