@@ -17,10 +17,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use annals_listener::UNSENT_BYTES_MAX;
 use bytes::Buf;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
@@ -39,6 +41,15 @@ const STALL: Duration = Duration::from_millis(10);
 /// What stays in memory of an answer whose client is waited for while others wait for memory. Less than is counted, so
 /// that however many such clients there are, they leave all memory to others.
 const STALLED_BYTES: usize = 512;
+
+/// An answer of this size is worth that the system takes more of it at a time.
+const LONG_BYTES: usize = 1 << 20;
+
+/// How much the system takes of a long answer beyond what it can send.
+const LONG_UNSENT_BYTES_MAX: u32 = 1 << 20;
+
+/// How many long answers may be sent like that at a time. What the system holds is memory too, also for clients that stop reading.
+pub(crate) const LONG_ANSWERS_MAX: usize = 32;
 
 /// What requests are answered by: the dispatcher in the server, something small in a test.
 pub(crate) trait Handler: Send {
@@ -71,22 +82,46 @@ pub(crate) struct Limits {
     pub(crate) pipeline_max: usize,
 }
 
+/// What a connection shares with others.
+pub(crate) struct Shared {
+    /// One for each request of the connection that may wait for its answer to be written.
+    pub(crate) turns: Arc<Semaphore>,
+    /// Whether the server is ending.
+    pub(crate) stopping: watch::Receiver<bool>,
+    /// One for each long answer of all connections of which the system may take more.
+    pub(crate) long: Arc<Semaphore>,
+}
+
+/// Where responses go.
+pub(crate) trait Output: AsyncWrite + Unpin + Send {
+    /// How much the system takes beyond what it can send.
+    fn limit_unsent(&self, bytes_max: u32) -> io::Result<()>;
+}
+
+impl Output for OwnedWriteHalf {
+    fn limit_unsent(&self, bytes_max: u32) -> io::Result<()> {
+        annals_listener::limit_unsent(self.as_ref(), bytes_max)
+    }
+}
+
 /// Serves a connection to its end; tells why it ended.
 pub(crate) async fn serve<R, W>(
-    (reader, writer): (R, W),
+    (reader, output): (R, W),
     handler: impl Handler,
     memory: ConnectionMemory,
     limits: Limits,
-    (turns, stopping): (Arc<Semaphore>, watch::Receiver<bool>),
+    shared: Shared,
 ) -> Close
 where
     R: AsyncRead + Unpin + Send,
-    W: AsyncWrite + Unpin + Send,
+    W: Output,
 {
+    let Shared { turns, stopping, long } = shared;
     let (slots, queue) = mpsc::channel(limits.pipeline_max.max(1));
     let frames = FrameReader::new(reader, limits.frame);
+    let writer = Writer { output, stall_timeout: limits.write_stall_timeout, long };
     let mut reading = pin!(read_requests(frames, handler, memory, (slots, turns), stopping));
-    let mut writing = pin!(write_responses(writer, queue, limits.write_stall_timeout));
+    let mut writing = pin!(write_responses(writer, queue));
     let why = tokio::select! {
         why = &mut reading => why,
         written = &mut writing => return written.err().unwrap_or(Close::ByClient),
@@ -158,9 +193,8 @@ async fn start(
 
 /// Completes and writes replies in order, several in one write where they are ready.
 async fn write_responses(
-    mut writer: impl AsyncWrite + Unpin,
+    mut writer: Writer<impl Output>,
     mut queue: mpsc::Receiver<Slot>,
-    stall_timeout: Duration,
 ) -> Result<(), Close> {
     let mut waiting = None;
     loop {
@@ -169,11 +203,11 @@ async fn write_responses(
             None => queue.recv().await,
         };
         let Some(slot) = next else {
-            return Ok(writer.shutdown().await?);
+            return Ok(writer.output.shutdown().await?);
         };
         let mut out = complete(slot).await?;
         let more = take_ready(&mut queue, &mut out);
-        write(&mut writer, out, stall_timeout).await?;
+        writer.write(out).await?;
         waiting = more?;
     }
 }
@@ -207,24 +241,38 @@ fn take_ready(queue: &mut mpsc::Receiver<Slot>, out: &mut Rope) -> Result<Option
     Ok(None)
 }
 
-/// Writes all of it; gives up when nothing moves for too long.
-async fn write(
-    writer: &mut (impl AsyncWrite + Unpin),
-    mut out: Rope,
+/// Writes responses.
+struct Writer<W> {
+    output: W,
     stall_timeout: Duration,
-) -> Result<(), Close> {
-    while out.has_remaining() {
-        if out.lacks_records() {
-            out.load().await?;
-        }
-        match timeout(stall_timeout, write_some(writer, &mut out)).await {
-            Ok(Ok(0)) => return Err(Close::Io(io::ErrorKind::WriteZero.into())),
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => return Err(error.into()),
-            Err(_) => return Err(Close::SlowReader(stall_timeout)),
-        }
+    long: Arc<Semaphore>,
+}
+
+impl<W: Output> Writer<W> {
+    /// Writes all of it; gives up when nothing moves for too long.
+    async fn write(&mut self, out: Rope) -> Result<(), Close> {
+        let is_long = out.len() >= LONG_BYTES;
+        let turn = is_long.then(|| Arc::clone(&self.long).try_acquire_owned().ok()).flatten();
+        let Some(_turn) = turn else { return self.write_all(out).await };
+        self.output.limit_unsent(LONG_UNSENT_BYTES_MAX)?;
+        self.write_all(out).await?;
+        Ok(self.output.limit_unsent(UNSENT_BYTES_MAX)?)
     }
-    Ok(writer.flush().await?)
+
+    async fn write_all(&mut self, mut out: Rope) -> Result<(), Close> {
+        while out.has_remaining() {
+            if out.lacks_records() {
+                out.load().await?;
+            }
+            match timeout(self.stall_timeout, write_some(&mut self.output, &mut out)).await {
+                Ok(Ok(0)) => return Err(Close::Io(io::ErrorKind::WriteZero.into())),
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_) => return Err(Close::SlowReader(self.stall_timeout)),
+            }
+        }
+        Ok(self.output.flush().await?)
+    }
 }
 
 /// Writes what the client takes. Meanwhile memory that others wait for is given back: while the client reads, all but

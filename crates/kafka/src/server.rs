@@ -14,9 +14,9 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::Options;
 use crate::apis::Context;
-use crate::apis::fetch::Sessions;
+use crate::apis::fetch::{Rotation, Sessions};
 use crate::close::Close;
-use crate::connection::{Limits, serve};
+use crate::connection::{self, LONG_ANSWERS_MAX, Limits, serve};
 use crate::dispatch::Dispatcher;
 use crate::frame::FrameLimits;
 use crate::memory::{ConnectionMemory, Memory};
@@ -48,6 +48,8 @@ struct Shared {
     sessions: Arc<Sessions>,
     memory: Memory,
     answer_memory: Memory,
+    /// One for each long answer of which the system may take more.
+    long: Arc<Semaphore>,
     metrics: ProtocolMetrics,
 }
 
@@ -111,13 +113,14 @@ impl Shared {
         let per_connection = self.options.memory_per_connection;
         let memory = ConnectionMemory::new(per_connection, &self.memory, metrics.clone());
         let context = prepare(&stream).map(|local| self.context(peer, local, stopping.clone()));
-        let limits = limits(&self.options);
+        let (limits, long) = (limits(&self.options), Arc::clone(&self.long));
         async move {
             let _counted = (place, metrics.connection_opened());
             let why = match context {
                 Ok(context) => {
-                    let ends = (Arc::clone(&context.turns), stopping);
-                    serve(stream.into_split(), Dispatcher::new(context), memory, limits, ends).await
+                    let turns = Arc::clone(&context.turns);
+                    let shared = connection::Shared { turns, stopping, long };
+                    serve(stream.into_split(), Dispatcher::new(context), memory, limits, shared).await
                 }
                 Err(error) => Close::Io(error),
             };
@@ -132,6 +135,7 @@ impl Shared {
         Self {
             sessions: Arc::new(Sessions::new(options.fetch_sessions_max, clock.clone())),
             memory: Memory::new(options.memory_in_all),
+            long: Arc::new(Semaphore::new(LONG_ANSWERS_MAX)),
             answer_memory: Memory::new(options.answer_memory_in_all),
             metrics: broker.metrics().protocol("kafka"),
             peers: Arc::new(Peers::new(options.connections_max, options.connections_per_ip_max)),
@@ -149,6 +153,7 @@ impl Shared {
             advertised: self.options.advertised.clone().unwrap_or_else(|| local.into()),
             options: Arc::clone(&self.options),
             sessions: Arc::clone(&self.sessions),
+            rotation: Rotation::default(),
             answer_memory: self.answer_memory.clone(),
             turns: Arc::new(Semaphore::new(turns(&self.options))),
             metrics: self.metrics.clone(),

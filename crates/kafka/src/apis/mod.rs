@@ -37,7 +37,7 @@ use crate::server::turns;
 use crate::shape::{self, Shape};
 use crate::{Address, Options};
 
-use fetch::Sessions;
+use fetch::{Rotation, Sessions};
 use outcome::Outcome;
 
 /// What an API knows beside its request.
@@ -50,6 +50,8 @@ pub(crate) struct Context {
     /// The address that clients reach this server under.
     pub(crate) advertised: Address,
     pub(crate) sessions: Arc<Sessions>,
+    /// The order in which this connection asks for partitions.
+    pub(crate) rotation: Rotation,
     /// Memory for records that are being sent.
     pub(crate) answer_memory: Memory,
     /// One for each request of this connection that may wait for its answer to be written; taken while it does.

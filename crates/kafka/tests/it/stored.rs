@@ -165,3 +165,31 @@ async fn what_the_disk_does_not_give_is_told_as_well() {
     file.set_len(at + 5000).expect("can be cut");
     check_told(&world, LOST, KAFKA_STORAGE_ERROR).await;
 }
+
+/// As librdkafka does, so that the server reads ahead of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_begins_one_partition_further_each_time_gets_all_of_each() {
+    let world = world().await;
+    let mut client = world.client().await;
+    let (mut order, mut offsets) = ([0, 1, 2], [0; 3]);
+    while offsets != [BATCHES as i64; 3] {
+        let mut request = ask_for(offsets);
+        request.topics = order.iter().map(|&topic| request.topics[topic].clone()).collect();
+        for topic in &mut request.topics {
+            topic.partitions[0].partition_max_bytes = 10 * VALUE_BYTES as i32;
+        }
+        let response = client.ask(VERSION, &request.with_max_bytes(20 * VALUE_BYTES as i32)).await;
+        let mut response = response;
+        for &topic in &order {
+            let at = response.responses.iter().position(|found| found.topic == name(TOPICS[topic]));
+            response.responses.swap(topic, at.expect("told"));
+        }
+        for (topic, offset) in (0..).zip(&mut offsets) {
+            let numbers = numbers(&response, topic);
+            let first = usize::try_from(*offset).expect("not negative");
+            assert_eq!(numbers, Vec::from_iter(first..first + numbers.len()), "topic {topic}");
+            *offset += numbers.len() as i64;
+        }
+        order.rotate_left(1);
+    }
+}

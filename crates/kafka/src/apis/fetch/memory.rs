@@ -96,10 +96,11 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(context: &Context, isolation: Isolation) -> Self {
+    /// For an answer after which the next request `goes_on` with what follows, in the same order but for the first partition.
+    pub(super) fn new(context: &Context, isolation: Isolation, goes_on: bool) -> Self {
         let (broker, caller) = (context.broker.clone(), context.caller.clone());
         let memory = context.answer_memory.clone();
-        let stream = Stream::new(&memory);
+        let stream = Stream::new(&memory, goes_on);
         Self { broker, caller, memory, isolation, stream }
     }
 

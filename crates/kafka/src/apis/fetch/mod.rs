@@ -8,6 +8,7 @@
 
 mod encode;
 mod memory;
+mod rotation;
 mod session;
 mod stream;
 
@@ -29,6 +30,7 @@ use super::{Answer, Answered, Call, Context, Entry, Serve};
 
 use encode::Head;
 use memory::{Reader, read};
+pub(crate) use rotation::Rotation;
 pub(crate) use session::Sessions;
 use session::{Turn, Wanted};
 
@@ -86,15 +88,16 @@ async fn respond(context: &Context, call: &Call, request: FetchRequest) -> Answe
     let limits = Limits::new(&request, context);
     let isolation = limits.isolation;
     let head = Head { version, correlation_id, error_code: NO_ERROR, session_id: 0, isolation };
-    let reader = Reader::new(context, isolation);
     let turn = match context.sessions.begin(&request, version) {
         Ok(turn) => turn,
         Err(error) => {
             let error_code = error.code();
-            let rope = encode::response(&Head { error_code, ..head }, &[], &reader);
+            let rope =
+                encode::response(&Head { error_code, ..head }, &[], &Reader::new(context, isolation, false));
             return Answered { rope, error_code };
         }
     };
+    let reader = Reader::new(context, isolation, context.rotation.goes_on(&turn.wanted));
     // A client that does not read its answers has no records prepared.
     context.earlier_written().await;
     let (outcomes, share) = read(context, limits, &turn.wanted).await;

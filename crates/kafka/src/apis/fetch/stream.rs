@@ -25,16 +25,23 @@ use crate::records::Source;
 /// How much is read ahead of what is being sent.
 const AHEAD_BYTES: usize = 3 << 20;
 
+/// How much is read ahead of the next request, while the client works on this answer.
+const NEXT_BYTES: usize = 4 << 20;
+
 /// The parts of all partitions of one answer, in the order in which they are sent.
 #[derive(Debug)]
 pub(super) struct Stream {
     memory: Memory,
+    /// Whether the next request will go on with what follows, in the same order.
+    goes_on: bool,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     parts: Vec<Part>,
+    /// Those of which the next request will ask for what follows.
+    next: Vec<StoredRecords>,
     /// Neighbouring parts that are being read or were read, the next to be sent in front.
     ahead: VecDeque<Ahead>,
 }
@@ -63,8 +70,8 @@ impl Drop for Ahead {
 }
 
 impl Stream {
-    pub(super) fn new(memory: &Memory) -> Arc<Self> {
-        Arc::new(Self { memory: memory.clone(), state: Mutex::default() })
+    pub(super) fn new(memory: &Memory, goes_on: bool) -> Arc<Self> {
+        Arc::new(Self { memory: memory.clone(), goes_on, state: Mutex::default() })
     }
 
     /// The records of the next partition; `again` reads what begins within a part.
@@ -75,6 +82,9 @@ impl Stream {
     ) -> Arc<dyn Source> {
         let mut state = self.lock();
         let first = state.parts.len();
+        if self.goes_on && first > 0 {
+            state.next.push(records.clone());
+        }
         let part = |(index, (offset, bytes))| Part { records: records.clone(), index, offset, bytes };
         state.parts.extend(records.parts().enumerate().map(part));
         let parts = first..state.parts.len();
@@ -110,6 +120,9 @@ impl Stream {
         while let Some(last) = state.ahead.back() {
             let at = last.at + 1;
             let bytes: usize = state.ahead.iter().skip(1).map(|part| part.bytes).sum();
+            if at == state.parts.len() {
+                return StoredRecords::read_following(std::mem::take(&mut state.next), NEXT_BYTES);
+            }
             let Some(part) = state.parts.get(at).filter(|_| bytes < AHEAD_BYTES) else { return };
             let is_free = self.memory.has(part.bytes);
             let Some(share) = is_free.then(|| self.memory.try_take(part.bytes)).flatten() else { return };
