@@ -198,8 +198,8 @@ impl Inner {
         Step::Done(Ok(fetched))
     }
 
-    /// Leaves on the disk what is much and was not read ahead, for the reader to take when it has room for it. Who reads several
-    /// partitions reads them by that ahead of what it is sending; what one asks for next, only the next request tells.
+    /// Leaves on the disk what is much and was not read ahead, for the reader to take when it has room for it. What is read ahead of
+    /// one partition is read from here on; of several, when their reader knows what it will be asked for.
     async fn leave(self: &Arc<Self>, asked: &Asked, stored: &Stored, is_alone: bool) -> Option<Fetched> {
         let (topic, _) = asked.found.as_ref().ok()?;
         let Stored { partition, offsets, limit, next_bytes_max, fetched } = stored;

@@ -5,6 +5,9 @@
 //! the next requests: up to [`DEPTH`] of them, several at a time. Where a piece ends is known before it is read
 //! ([`Journal::plan_read`]), so the next one can begin at once.
 //!
+//! Of several partitions, the caller knows what its reader will ask for next: that is planned and read likewise
+//! ([`crate::StoredRecords::read_following`]).
+//!
 //! Invariants:
 //! - what waits here is bounded ([`BYTES_MAX`]), and is given up if nobody comes for it ([`WAIT_MAX`]);
 //! - a piece is given once, and only to a reader that may have all of it: its end is not beyond what the reader may see;
