@@ -11,6 +11,13 @@ use crate::segment::footer::FooterError;
 
 type Key = (SegmentName, LogId);
 
+/// What a list takes beside its rows.
+const ENTRY_BYTES: usize = 192;
+
+fn bytes_of(rows: &[Row]) -> usize {
+    size_of_val(rows) + ENTRY_BYTES
+}
+
 /// A least-recently-used cache of row lists.
 pub(crate) struct RowCache {
     limit_bytes: usize,
@@ -64,16 +71,16 @@ impl RowCache {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.tick += 1;
         let tick = state.tick;
-        state.bytes += size_of_val(&*rows);
+        state.bytes += bytes_of(&rows);
         if let Some((old, used)) = state.entries.insert(key, (rows, tick)) {
-            state.bytes -= size_of_val(&*old);
+            state.bytes -= bytes_of(&old);
             state.by_use.remove(&used);
         }
         state.by_use.insert(tick, key);
         while state.bytes > self.limit_bytes {
             let Some((_, oldest)) = state.by_use.pop_first() else { break };
             if let Some((rows, _)) = state.entries.remove(&oldest) {
-                state.bytes -= size_of_val(&*rows);
+                state.bytes -= bytes_of(&rows);
             }
         }
     }

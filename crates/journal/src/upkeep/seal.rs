@@ -9,6 +9,9 @@ use crate::index::row::Row;
 use crate::segment::footer::{self, Footer, LogRows};
 use crate::shared::Shared;
 
+/// Of a segment with more rows, none stay known: those of segments that were read would have to go for them.
+const KNOWN_ROWS_MAX: usize = 4096;
+
 /// Seals a segment. If that fails the segment stays as it is: readable, and scanned at the next start.
 pub(crate) fn seal(shared: &Shared, job: &SealJob) {
     let name = job.segment.name;
@@ -40,14 +43,20 @@ fn encode_footer(shared: &Shared, job: &SealJob) -> Vec<u8> {
     footer::encode(&logs, &job.controls, job.end, job.sequences, job.segment.is_damaged())
 }
 
-/// From here on the rows are read from the footer.
+/// From here on the rows are read from the footer. Few of them stay known: what was written last is most likely to be read.
 fn release_rows(shared: &Shared, job: &SealJob, footer: &Footer) {
+    let rows: usize = footer.directory.iter().map(|row| row.row_count as usize).sum();
     for row in &footer.directory {
         let Some(slot) = shared.index.log(row.log) else { continue };
         let mut state = slot.lock();
         let extent = state.extents.iter_mut().rev().find(|extent| extent.segment.name == job.segment.name);
         if let Some(extent) = extent {
-            extent.rows = Rows::Stored { place: footer.place, row: Box::new(row.clone()) };
+            let stored = Rows::Stored { place: footer.place, row: Box::new(row.clone()) };
+            if let Rows::Resident(resident) = std::mem::replace(&mut extent.rows, stored)
+                && rows <= KNOWN_ROWS_MAX
+            {
+                shared.index.rows.insert(row.log, extent, resident.into());
+            }
         }
     }
 }

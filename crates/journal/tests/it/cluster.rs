@@ -298,3 +298,16 @@ fn a_plan_needs_no_disk_once_the_rows_of_its_segments_were_read_and_its_parts_co
         assert_eq!(parts.iter().map(read).collect::<Vec<_>>().concat(), expected);
     }
 }
+
+#[test]
+fn the_rows_of_a_segment_that_was_just_written_are_known() {
+    let files = FaultFiles::new();
+    let journal = start(&files);
+    let log = LogId(7);
+    let mut group = Group::new();
+    group.push(log, 0, 1, 0, payload(log, 0, 1000));
+    append(&journal, group).unwrap();
+    journal.roll();
+    eventually("sealed", || journal.extents(log).iter().all(|extent| extent.sealed));
+    assert!(journal.plan_cached(log, 0..1, 1 << 20).is_some());
+}
