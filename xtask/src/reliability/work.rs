@@ -43,9 +43,7 @@ pub(super) fn run(workspace: &Workspace, line: &Line, quick: bool) -> Result<Rec
             }
         }
         Work::Bench(scenario) => {
-            let found = run_bench(workspace, scenario, quick, &folder)?;
-            passed = found.is_some();
-            figures = found.unwrap_or_default();
+            (figures, passed) = run_bench(workspace, scenario, quick, &folder)?;
         }
     }
     let seconds = clock.monotonic().as_secs_f64();
@@ -107,13 +105,13 @@ fn grouped(value: &str) -> String {
     text + rest
 }
 
-/// Runs a scenario of the benchmarks with Annals alone. Returns what has a goal, or `None` if one was not reached.
+/// Runs a scenario of the benchmarks with Annals alone. Returns what has a goal, and whether all goals were reached.
 fn run_bench(
     workspace: &Workspace,
     scenario: &str,
     quick: bool,
     folder: &Path,
-) -> Result<Option<Vec<Figure>>> {
+) -> Result<(Vec<Figure>, bool)> {
     let out = folder.join("bench");
     let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
     command.args(["bench", scenario, "--subject", "annals-sync", "--out"]).arg(&out);
@@ -126,17 +124,27 @@ fn run_bench(
         figures.iter().filter(|figure| figure["scenario"] == scenario && figure["goal"].is_string());
     let with_goal: Vec<&Value> = with_goal.collect();
     let met = !with_goal.is_empty() && (quick || with_goal.iter().all(|figure| figure["met"] == true));
-    Ok(met.then(|| with_goal.into_iter().filter_map(ratio).collect()))
+    Ok((with_goal.into_iter().filter_map(ratio_of).collect(), met))
 }
 
-fn ratio(figure: &Value) -> Option<Figure> {
+fn ratio_of(figure: &Value) -> Option<Figure> {
     let (metric, ratio) = (figure["metric"].as_str()?, figure["ratio"].as_f64()?);
-    Some((metric.to_owned(), format!("{:.0} % of that alone", ratio * 100.0)))
+    let missed = if figure["met"] == true { "" } else { ", not reached" };
+    Some((metric.to_owned(), format!("{:.0} % of that alone{missed}", ratio * 100.0)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_benchmark_that_misses_its_goal_says_so() {
+        let figure = |ratio: f64, met: bool| {
+            ratio_of(&serde_json::json!({ "metric": "throughput", "ratio": ratio, "met": met })).unwrap().1
+        };
+        assert_eq!(figure(0.994, true), "99 % of that alone");
+        assert_eq!(figure(0.59, false), "59 % of that alone, not reached");
+    }
 
     #[test]
     fn figures_are_read_wherever_they_stand() {
