@@ -369,22 +369,26 @@ impl Journal {
         let mut plan = Vec::new();
         let mut next = from;
         loop {
-            // One extent at a time: the lock is not held while a footer is read.
+            // The lock is not held while a footer is read.
             let extent = {
                 let Some(slot) = self.shared.index.log(log) else {
                     return Err(out_of_range(log, from, 0..0));
                 };
                 let state = slot.lock();
                 check_range(log, from, state.start..state.end, state.deleted)?;
-                match state.extents_from(next).first() {
-                    None => return Ok(Some(plan)),
-                    Some(Extent { segment, rows: Rows::Resident(rows), end, .. }) => {
-                        let more = take_rows(segment, rows, next, &mut budget, &mut plan);
-                        next = *end;
-                        if more { continue } else { return Ok(Some(plan)) }
+                let mut stored = None;
+                for extent in state.extents_from(next) {
+                    let Rows::Resident(rows) = &extent.rows else {
+                        stored = Some(extent.clone());
+                        break;
+                    };
+                    if !take_rows(&extent.segment, rows, next, &mut budget, &mut plan) {
+                        return Ok(Some(plan));
                     }
-                    Some(stored) => stored.clone(),
+                    next = extent.end;
                 }
+                let Some(extent) = stored else { return Ok(Some(plan)) };
+                extent
             };
             let Some(rows) = rows(&extent)? else { return Ok(None) };
             if !take_rows(&extent.segment, &rows, next, &mut budget, &mut plan) {
