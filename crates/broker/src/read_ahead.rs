@@ -97,12 +97,22 @@ impl ReadAhead {
         if plan.is_empty() || pieces.contains_key(&key) {
             return None;
         }
-        let memory = u32::try_from(plan.bytes()).ok()?;
+        let (piece, sender) = self.begin(plan.bytes(), Some(plan.next_offset()), now)?;
+        pieces.insert(key, piece);
+        Some(sender)
+    }
+
+    /// A piece with memory, if there is any, and where to send what is read for it.
+    fn begin(
+        &self,
+        bytes_max: usize,
+        end: Option<u64>,
+        begun: Duration,
+    ) -> Option<(Piece, oneshot::Sender<Read>)> {
+        let memory = u32::try_from(bytes_max).ok()?;
         let memory = Arc::clone(&self.memory).try_acquire_many_owned(memory).ok()?;
         let (sender, read) = oneshot::channel();
-        let end = Some(plan.next_offset());
-        pieces.insert(key, Piece { bytes_max: plan.bytes(), begun: now, end, read, _memory: memory });
-        Some(sender)
+        Some((Piece { bytes_max, begun, end, read, _memory: memory }, sender))
     }
 
     /// Whether a piece from offset `from` on is waiting, or on its way.
@@ -135,10 +145,8 @@ impl ReadAhead {
         if bytes_max < PIECE_BYTES_MIN || in_front >= DEPTH || from >= offsets.end {
             return None;
         }
-        let memory = u32::try_from(bytes_max).ok()?;
-        let memory = Arc::clone(&self.memory).try_acquire_many_owned(memory).ok()?;
-        let (sender, read) = oneshot::channel();
-        pieces.insert((log, from), Piece { bytes_max, begun: now, end: None, read, _memory: memory });
+        let (piece, sender) = self.begin(bytes_max, None, now)?;
+        pieces.insert((log, from), piece);
         Some(Order { log, offsets: from..offsets.end, bytes_max, in_front, sender })
     }
 
