@@ -48,8 +48,8 @@ const LONG_BYTES: usize = 1 << 20;
 /// How much the system takes of a long answer beyond what it can send.
 const LONG_UNSENT_BYTES_MAX: u32 = 1 << 20;
 
-/// How many long answers may be sent like that at a time. What the system holds is memory too, also for clients that stop reading.
-pub(crate) const LONG_ANSWERS_MAX: usize = 32;
+/// How many clients may be sent long answers like that. What the system holds is memory too, also for clients that stop reading.
+pub(crate) const LONG_CLIENTS_MAX: usize = 32;
 
 /// What requests are answered by: the dispatcher in the server, something small in a test.
 pub(crate) trait Handler: Send {
@@ -88,7 +88,7 @@ pub(crate) struct Shared {
     pub(crate) turns: Arc<Semaphore>,
     /// Whether the server is ending.
     pub(crate) stopping: watch::Receiver<bool>,
-    /// One for each long answer of all connections of which the system may take more.
+    /// One for each connection of whose long answers the system may take more.
     pub(crate) long: Arc<Semaphore>,
 }
 
@@ -119,7 +119,7 @@ where
     let Shared { turns, stopping, long } = shared;
     let (slots, queue) = mpsc::channel(limits.pipeline_max.max(1));
     let frames = FrameReader::new(reader, limits.frame);
-    let writer = Writer { output, stall_timeout: limits.write_stall_timeout, long };
+    let writer = Writer { output, stall_timeout: limits.write_stall_timeout, long, turn: None };
     let mut reading = pin!(read_requests(frames, handler, memory, (slots, turns), stopping));
     let mut writing = pin!(write_responses(writer, queue));
     let why = tokio::select! {
@@ -246,17 +246,29 @@ struct Writer<W> {
     output: W,
     stall_timeout: Duration,
     long: Arc<Semaphore>,
+    /// That the system takes more, and may hold it still: until a short answer has been taken with the lower limit.
+    turn: Option<OwnedSemaphorePermit>,
 }
 
 impl<W: Output> Writer<W> {
     /// Writes all of it; gives up when nothing moves for too long.
     async fn write(&mut self, out: Rope) -> Result<(), Close> {
         let is_long = out.len() >= LONG_BYTES;
-        let turn = is_long.then(|| Arc::clone(&self.long).try_acquire_owned().ok()).flatten();
-        let Some(_turn) = turn else { return self.write_all(out).await };
-        self.output.limit_unsent(LONG_UNSENT_BYTES_MAX)?;
+        match &self.turn {
+            None if is_long => {
+                self.turn = Arc::clone(&self.long).try_acquire_owned().ok();
+                if self.turn.is_some() {
+                    self.output.limit_unsent(LONG_UNSENT_BYTES_MAX)?;
+                }
+            }
+            Some(_) if !is_long => self.output.limit_unsent(UNSENT_BYTES_MAX)?,
+            _ => {}
+        }
         self.write_all(out).await?;
-        Ok(self.output.limit_unsent(UNSENT_BYTES_MAX)?)
+        if !is_long {
+            self.turn = None;
+        }
+        Ok(())
     }
 
     async fn write_all(&mut self, mut out: Rope) -> Result<(), Close> {
@@ -292,4 +304,67 @@ async fn write_some(writer: &mut (impl AsyncWrite + Unpin), out: &mut Rope) -> i
         }
     }
     writer.write_buf(out).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use bytes::Bytes;
+
+    use super::*;
+
+    /// Takes everything, and remembers how much the system was to take.
+    #[derive(Default)]
+    struct Taking {
+        limits: std::sync::Mutex<Vec<u32>>,
+    }
+
+    impl AsyncWrite for Taking {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl Output for Taking {
+        fn limit_unsent(&self, bytes_max: u32) -> io::Result<()> {
+            self.limits.lock().expect("not poisoned").push(bytes_max);
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn the_system_takes_more_for_a_few_clients_until_they_are_sent_something_short() {
+        let long = Arc::new(Semaphore::new(1));
+        let writer = || Writer {
+            output: Taking::default(),
+            stall_timeout: Duration::from_secs(60),
+            long: Arc::clone(&long),
+            turn: None,
+        };
+        let answer = |len| Rope::from(Bytes::from(vec![0; len]));
+        let limits = |writer: &Writer<Taking>| writer.output.limits.lock().expect("not poisoned").clone();
+        let (mut one, mut other) = (writer(), writer());
+        for len in [10, LONG_BYTES, LONG_BYTES] {
+            one.write(answer(len)).await.expect("written");
+        }
+        assert_eq!(limits(&one), [LONG_UNSENT_BYTES_MAX], "once for both");
+        other.write(answer(LONG_BYTES)).await.expect("written");
+        assert!(limits(&other).is_empty(), "the first may not have read its answer yet");
+        one.write(answer(10)).await.expect("written");
+        assert_eq!(limits(&one), [LONG_UNSENT_BYTES_MAX, UNSENT_BYTES_MAX]);
+        other.write(answer(LONG_BYTES)).await.expect("written");
+        assert_eq!(limits(&other), [LONG_UNSENT_BYTES_MAX]);
+        drop(other);
+        assert_eq!(long.available_permits(), 1);
+    }
 }

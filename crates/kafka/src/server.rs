@@ -16,7 +16,7 @@ use crate::Options;
 use crate::apis::Context;
 use crate::apis::fetch::{Rotation, Sessions};
 use crate::close::Close;
-use crate::connection::{self, LONG_ANSWERS_MAX, Limits, serve};
+use crate::connection::{self, LONG_CLIENTS_MAX, Limits, serve};
 use crate::dispatch::Dispatcher;
 use crate::frame::FrameLimits;
 use crate::memory::{ConnectionMemory, Memory};
@@ -48,7 +48,7 @@ struct Shared {
     sessions: Arc<Sessions>,
     memory: Memory,
     answer_memory: Memory,
-    /// One for each long answer of which the system may take more.
+    /// One for each connection of whose long answers the system may take more.
     long: Arc<Semaphore>,
     metrics: ProtocolMetrics,
 }
@@ -135,7 +135,7 @@ impl Shared {
         Self {
             sessions: Arc::new(Sessions::new(options.fetch_sessions_max, clock.clone())),
             memory: Memory::new(options.memory_in_all),
-            long: Arc::new(Semaphore::new(LONG_ANSWERS_MAX)),
+            long: Arc::new(Semaphore::new(LONG_CLIENTS_MAX)),
             answer_memory: Memory::new(options.answer_memory_in_all),
             metrics: broker.metrics().protocol("kafka"),
             peers: Arc::new(Peers::new(options.connections_max, options.connections_per_ip_max)),
