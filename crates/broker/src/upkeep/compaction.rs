@@ -2,16 +2,17 @@
 //!
 //! A pass over one partition first reads what is new and notes the latest offset of each key, then has the journal
 //! rewrite the partition's segments, which asks [`Cleaning::keep`] about every batch. Only sealed segments are
-//! rewritten; the active one is closed early when records wait in it longer than the topic's `segment.ms`.
+//! rewritten; the active one is closed early when records wait in it longer than the topic's `segment.ms`, or more of
+//! them than its `segment.bytes`.
 //! The broker's own state logs are compacted in the same way.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use annals_journal::{EntryHeader, Journal, Keep, LogId, ReadError};
+use annals_journal::{EntryHeader, ExtentFacts, Journal, Keep, LogId, ReadError};
 use annals_topics::batch::{Batch, BatchHeader, ExpandLimits};
 use annals_topics::compaction::{CleanRules, Cleaned, Dirt, OffsetMap, clean, cleanable_until};
-use annals_topics::config::{Compaction, TopicConfig};
+use annals_topics::config::{Compaction, SegmentRules, TopicConfig};
 use annals_topics::partition::retention::Extent;
 use bytes::Bytes;
 
@@ -44,8 +45,8 @@ struct Pass {
 struct Candidate {
     log: LogId,
     config: Compaction,
-    /// How long records may wait in the active segment.
-    segment_ms: i64,
+    /// How long and how many records may wait in the active segment.
+    segment: SegmentRules,
     high_watermark: i64,
     producer_tails: HashMap<i64, i64>,
     bytes_min: u64,
@@ -100,7 +101,7 @@ impl Inner {
                 candidates.push(Candidate {
                     log: partition.log,
                     config: topic.topic.config.compaction,
-                    segment_ms: topic.topic.config.segment_ms,
+                    segment: topic.topic.config.segment,
                     high_watermark: state.high_watermark(),
                     producer_tails: state.producer_tails(),
                     bytes_min: 1,
@@ -116,7 +117,7 @@ impl Inner {
         Some(Candidate {
             log,
             config: Compaction { delete_retention_ms: 0, ..defaults.compaction },
-            segment_ms: i64::MAX,
+            segment: SegmentRules { bytes: u64::MAX, ms: i64::MAX },
             high_watermark: end.cast_signed(),
             producer_tails: HashMap::new(),
             bytes_min: STATE_LOG_BYTES_MIN,
@@ -127,10 +128,10 @@ impl Inner {
         let now_ms = self.clock.now_ms();
         let facts = self.journal.extents(candidate.log);
         let sealed = facts.iter().take_while(|facts| facts.sealed).count();
-        let waits_too_long = facts[sealed..]
-            .iter()
-            .any(|facts| now_ms.saturating_sub(facts.max_timestamp_ms) > candidate.segment_ms);
-        if waits_too_long {
+        let waits_too_long =
+            |facts: &ExtentFacts| now_ms.saturating_sub(facts.max_timestamp_ms) > candidate.segment.ms;
+        let waiting = &facts[sealed..];
+        if waiting.iter().any(waits_too_long) || super::waits(waiting, candidate.segment) {
             self.journal.roll();
         }
         let mut extents = super::extents(&self.journal, candidate.log, now_ms);

@@ -3,6 +3,9 @@
 //! A stretch of a partition is as old as the largest timestamp of its records, which is their producer's, unless the
 //! topic stamps records when they arrive (`message.timestamp.type`). Where no record has a timestamp, the stretch counts
 //! as new: `retention.ms` never removes it, `retention.bytes` does.
+//!
+//! Stretches are as long as what a partition has in a segment. Where a topic has a limit in bytes, the segment being
+//! written is closed when the partition has its `segment.bytes` there.
 
 use std::sync::Arc;
 
@@ -65,7 +68,11 @@ impl Inner {
         {
             return None;
         }
-        let extents = super::extents(&self.journal, partition.log, now_ms);
+        let facts = self.journal.extents(partition.log);
+        if retention.size_bytes.is_some() && super::waits(&facts, topic.topic.config.segment) {
+            self.journal.roll();
+        }
+        let extents: Vec<_> = facts.iter().map(|facts| super::extent(facts, now_ms)).collect();
         let start = retained_from(&extents, log_start, high_watermark, retention, now_ms);
         (start > log_start).then(|| start.cast_unsigned())
     }

@@ -9,9 +9,10 @@ use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::clients::{
-    PATIENCE, admin, block_on, code, config, create, fill, patient, read_all, reader, record, send_all, text,
+    PATIENCE, admin, block_on, code, config, create, fill, patient, producer, read_all, reader, record,
+    send_all, text,
 };
-use crate::server::Server;
+use crate::server::{Server, eventually};
 
 fn start() -> (tempfile::TempDir, Server) {
     let directory = tempfile::tempdir().unwrap();
@@ -115,6 +116,34 @@ fn records_are_deleted_from_the_front() {
     assert_eq!(reader(address, "orders").1[&0], (10, 10));
 }
 
+/// Segments of the journal are much larger than `segment.bytes` here, and all topics share them.
+#[test]
+fn compaction_and_retention_by_size_take_small_topics_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let often = ["topics.retention_interval=100ms", "topics.compaction_interval=100ms"];
+    let server = Server::start_with(directory.path(), &often);
+    let address = server.kafka();
+    let small = ("segment.bytes", "1048576");
+    create(address, "kept", 1, &[small]);
+    create(address, "latest", 1, &[("cleanup.policy", "compact"), small]);
+    create(address, "bounded", 1, &[("retention.bytes", "1"), small]);
+    let values = || (0..300).map(|_| "x".repeat(10_000));
+    fill(address, "kept", 0, values());
+    let key = |number: u32| Some((number % 3).to_string().into_bytes());
+    let keyed = (0..300).map(|number| record("latest", 0, "x".repeat(10_000)).set_key(key(number)));
+    let sent = send_all(&producer(address, &[]), keyed);
+    assert!(sent.iter().all(Result::is_ok), "{sent:?}");
+    eventually("compaction", PATIENCE, || read_all(address, "latest").len() < 150);
+    let mut fills = 0;
+    eventually("retention", PATIENCE, || {
+        fill(address, "bounded", 0, values());
+        fills += 1;
+        reader(address, "bounded").1[&0].0 > 0
+    });
+    assert!(fills < 10, "{fills} times 3 MB: the segment was full anyway");
+    assert_eq!(read_all(address, "kept").len(), 300);
+}
+
 #[test]
 fn groups_are_listed_and_deleted() {
     let (_directory, server) = start();
@@ -144,7 +173,7 @@ fn groups_are_listed_and_deleted() {
 fn what_does_not_exist_is_not_written_to() {
     let (_directory, server) = start();
     let pairs = [("message.timeout.ms", "30000"), ("topic.metadata.propagation.max.ms", "500")];
-    let producer = crate::clients::producer(server.kafka(), &pairs);
+    let producer = producer(server.kafka(), &pairs);
     let refused = send_all(&producer, [record("nowhere", 0, "x")]).remove(0).unwrap_err();
     let expected = [RDKafkaErrorCode::UnknownTopicOrPartition, RDKafkaErrorCode::UnknownTopic];
     assert!(expected.contains(&code(&refused).unwrap()), "{refused}");

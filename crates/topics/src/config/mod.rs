@@ -32,4 +32,4 @@ pub use broker::{BROKER_SPECS, describe_broker};
 pub use change::{Change, ConfigError, Overrides};
 pub use describe::{Described, Source, Synonym, describe};
 pub use spec::{Effect, Kind, Spec, TOPIC_SPECS, find_topic_spec};
-pub use topic::{Cleanup, Compaction, Durability, TopicConfig};
+pub use topic::{Cleanup, Compaction, Durability, SegmentRules, TopicConfig};

@@ -381,11 +381,12 @@ pub static TOPIC_SPECS: [Spec; 35] = [
     },
     Spec {
         name: "segment.bytes",
-        kind: Int(14, i32::MAX),
+        kind: Int(1 << 20, i32::MAX),
         default: "1073741824",
         server_names: &["log.segment.bytes"],
-        effect: Stored,
-        doc: "How large a segment file of a partition grows in Kafka. All partitions share the journal's segments here.",
+        effect: Applied,
+        doc: "When a partition has so many bytes in the segment being written, which all partitions share, that is closed \
+              soon, so that compaction and retention.bytes can take them. It is closed at journal.segment_bytes in any case.",
     },
     Spec {
         name: "segment.index.bytes",

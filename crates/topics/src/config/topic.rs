@@ -39,6 +39,15 @@ pub enum Durability {
     Async,
 }
 
+/// When the segment being written is closed, so that compaction and retention by size can take what a partition has in it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SegmentRules {
+    /// `segment.bytes`: from so many bytes of the partition on.
+    pub bytes: u64,
+    /// `segment.ms`: when its records have waited for longer.
+    pub ms: i64,
+}
+
 /// One topic's configuration.
 #[derive(Clone, PartialEq, Debug)]
 pub struct TopicConfig {
@@ -54,9 +63,8 @@ pub struct TopicConfig {
     pub timestamps: TimestampRules,
     /// `compression.type` with its level.
     pub compression: CompressionPolicy,
-    /// `segment.ms`: how long records of a compacted topic may wait in the segment being written before compaction
-    /// may close it.
-    pub segment_ms: i64,
+    /// `segment.bytes` and `segment.ms`.
+    pub segment: SegmentRules,
     /// `annals.durability`; `None` for the server's.
     pub durability: Option<Durability>,
 }
@@ -79,7 +87,7 @@ impl TopicConfig {
             batch_bytes_max: usize::try_from(values.long("max.message.bytes")).unwrap_or(0),
             timestamps: values.timestamps(),
             compression: values.compression(),
-            segment_ms: values.long("segment.ms"),
+            segment: values.segment(),
             durability: values.durability(),
         }
     }
@@ -129,6 +137,10 @@ impl Values<'_> {
             time_ms: Some(self.long("retention.ms")).filter(|limit| *limit >= 0),
             size_bytes: u64::try_from(self.long("retention.bytes")).ok(),
         }
+    }
+
+    fn segment(&self) -> SegmentRules {
+        SegmentRules { bytes: self.long("segment.bytes").cast_unsigned(), ms: self.long("segment.ms") }
     }
 
     fn compaction(&self) -> Compaction {
