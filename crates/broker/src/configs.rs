@@ -153,10 +153,15 @@ fn change_of(operation: &ConfigOperation) -> (&str, Change<'_>) {
     }
 }
 
+/// Nothing can be set; so there is nothing to delete, and whoever wants that is content.
 fn refuse_server_change(change: &ConfigChange) -> Result<Option<Record>, AlterConfigsError> {
     let first = match change {
         ConfigChange::Replace(values) => values.first().map(|(name, _)| name.as_str()),
-        ConfigChange::Update(operations) => operations.first().map(|operation| change_of(operation).0),
+        ConfigChange::Update(operations) => {
+            let changes = operations.iter().map(change_of);
+            let mut set = changes.filter(|(_, change)| !matches!(change, Change::Delete));
+            set.next().map(|(name, _)| name)
+        }
     };
     let Some(name) = first else { return Ok(None) };
     let reason =
