@@ -140,6 +140,7 @@ impl Replay {
             }
             Ask::DeclareExchange(_)
             | Ask::DeleteExchange(_)
+            | Ask::Publishable(_)
             | Ask::BindExchange(_)
             | Ask::UnbindExchange(_)
             | Ask::BindQueue(_)

@@ -123,33 +123,36 @@ impl ReplyCode {
 pub(crate) struct Exception {
     pub(crate) code: ReplyCode,
     pub(crate) text: String,
-    /// The method that was to blame, if one was.
-    pub(crate) method: MethodId,
+    /// The method that was to blame. It is shown as 0 and 0 where none is.
+    pub(crate) method: Option<MethodId>,
 }
 
 impl Exception {
     pub(crate) fn new(code: ReplyCode, text: impl Into<String>) -> Self {
-        Self { code, text: text.into(), method: (0, 0) }
+        Self { code, text: text.into(), method: None }
     }
 
     /// Names the method that was to blame, unless one is named already.
     pub(crate) fn by(mut self, method: MethodId) -> Self {
-        if self.method == (0, 0) {
-            self.method = method;
-        }
+        self.method.get_or_insert(method);
         self
+    }
+
+    /// Says that no method is to blame, whoever names one later.
+    pub(crate) fn by_none(self) -> Self {
+        self.by((0, 0))
     }
 
     /// What ends a channel with it.
     pub(crate) fn close_channel(&self) -> Method {
-        let (class_id, method_id) = self.method;
+        let (class_id, method_id) = self.method.unwrap_or_default();
         let (reply_code, reply_text) = (self.code.number(), self.reply_text());
         channel::Close { reply_code, reply_text, class_id, method_id }.into()
     }
 
     /// What ends the connection with it.
     pub(crate) fn close_connection(&self) -> Method {
-        let (class_id, method_id) = self.method;
+        let (class_id, method_id) = self.method.unwrap_or_default();
         let (reply_code, reply_text) = (self.code.number(), self.reply_text());
         connection::Close { reply_code, reply_text, class_id, method_id }.into()
     }
@@ -177,6 +180,8 @@ shorthand! {
     resource_locked = ResourceLocked;
     /// It is there, but not so.
     precondition_failed = PreconditionFailed;
+    /// A frame whose bytes are not what they should be.
+    frame_error = FrameError;
     /// A method whose fields do not fit.
     syntax_error = SyntaxError;
     /// A method that means nothing here.

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use annals_broker::api::Caller;
 use annals_broker::api::queues::admin::QueueInfo;
-use annals_broker::api::queues::arguments::{self, ArgumentError, Joined, KindError};
+use annals_broker::api::queues::arguments::{self, ArgumentError, Joined, KindError, Lifetime};
 use annals_broker::api::queues::consume::{
     Consume as ConsumeRequest, ConsumeError, ConsumerEvent, Delivery as HandedOver, Get,
 };
@@ -39,8 +39,8 @@ use crate::channel::effect::{Answer, Ask, Consume, Publish, Settlement, Transact
 use crate::channel::publishing::Outcome;
 use crate::methods::{basic, exchange, queue};
 use crate::reply::{
-    Exception, Named, access_refused, command_invalid, internal_error, not_found, not_implemented,
-    precondition_failed, resource_error, resource_locked,
+    Exception, Named, access_refused, internal_error, not_found, not_implemented, precondition_failed,
+    resource_error, resource_locked,
 };
 use crate::wire::table::Table;
 use crate::wire::text::Text;
@@ -148,6 +148,7 @@ impl Backend for BrokerBackend {
             match ask {
                 Ask::DeclareExchange(declare) => shared.declare_exchange(declare).await,
                 Ask::DeleteExchange(delete) => shared.delete_exchange(delete).await,
+                Ask::Publishable(exchange) => shared.check_publishable(&exchange),
                 Ask::BindExchange(bind) => {
                     shared.check_match(&bind.source, &bind.arguments)?;
                     shared.bind(shared.exchange_binding(&bind), true).await
@@ -494,6 +495,21 @@ impl Inner {
         }
     }
 
+    /// Whether clients may publish to an exchange.
+    fn check_publishable(&self, exchange: &Text) -> Result<Answer, Exception> {
+        let exchange = name(exchange);
+        match self.broker.exchange(&self.caller, &self.vhost, &exchange) {
+            Some(definition) if definition.internal => {
+                Err(self.publish_error(&PublishError::Internal(exchange)))
+            }
+            Some(_) => Ok(Answer::Done),
+            None => {
+                let vhost = self.vhost.clone();
+                Err(self.publish_error(&PublishError::UnknownExchange { vhost, exchange }))
+            }
+        }
+    }
+
     async fn delete_exchange(&self, delete: exchange::Delete) -> Result<Answer, Exception> {
         let shown = Named::exchange(&delete.exchange, &self.vhost_text);
         let (vhost, name) = (self.vhost.clone(), name(&delete.exchange));
@@ -517,13 +533,12 @@ impl Inner {
         let shown = Named::queue(&declare.queue, &self.vhost_text);
         let durable = declare.durable && !declare.exclusive;
         let given = translate::headers(&declare.arguments);
-        if let Some(property) = arguments::impossible_property(&given, declare.durable, declare.exclusive) {
+        let queue::Declare { durable: lasts, exclusive, auto_delete, .. } = declare;
+        let lifetime = Lifetime { durable: lasts, exclusive, auto_delete };
+        if let Some(property) = arguments::impossible_property(&given, lifetime) {
             return Err(precondition_failed(format!("invalid property '{property}' for {shown}")));
         }
         let options = arguments::queue_options(&given).map_err(|error| invalid(&error, shown))?;
-        if options.stream.is_some() {
-            check_stream(&declare, shown)?;
-        }
         let request = DeclareQueue {
             vhost: self.vhost.clone(),
             name: name(&declare.queue).detached(),
@@ -752,21 +767,8 @@ fn invalid(error: &ArgumentError, queue: Named<'_>) -> Exception {
 
 fn unknown_kind(error: &KindError, exchange: Named<'_>) -> Exception {
     match error {
-        KindError::Unknown(_) => command_invalid(error.to_string()),
+        KindError::Unknown(_) => precondition_failed(error.to_string()),
         KindError::DelayedType => precondition_failed(format!("{error}, for {exchange}")),
-    }
-}
-
-/// What a stream cannot be, in RabbitMQ's words.
-fn check_stream(declare: &queue::Declare, queue: Named<'_>) -> Result<(), Exception> {
-    let properties = [
-        (declare.auto_delete, "auto-delete"),
-        (declare.exclusive, "exclusive-owner"),
-        (!declare.durable, "non-durable"),
-    ];
-    match properties.into_iter().find(|(is_set, _)| *is_set) {
-        Some((_, property)) => Err(precondition_failed(format!("invalid property '{property}' for {queue}"))),
-        None => Ok(()),
     }
 }
 

@@ -39,6 +39,8 @@ pub(crate) enum Effect<L> {
 pub(crate) enum Ask<L> {
     DeclareExchange(exchange::Declare),
     DeleteExchange(exchange::Delete),
+    /// Whether there is such an exchange that clients may publish to.
+    Publishable(Text),
     BindExchange(exchange::Bind),
     UnbindExchange(exchange::Unbind),
     DeclareQueue(queue::Declare),

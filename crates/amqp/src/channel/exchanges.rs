@@ -3,7 +3,7 @@
 use super::effect::Ask;
 use super::{Around, Awaited, Channel, id, without_breaks};
 use crate::methods::exchange;
-use crate::reply::{Exception, Named, access_refused, command_invalid, precondition_failed};
+use crate::reply::{Exception, Named, access_refused, precondition_failed};
 use crate::rights::Right;
 use crate::wire::table::Table;
 use crate::wire::text::Text;
@@ -23,7 +23,7 @@ impl<L: Clone> Channel<L> {
     ) -> Result<(), Exception> {
         let exchange = without_breaks(declare.exchange.clone());
         if !declare.passive && !KINDS.contains(&declare.kind.as_str()) {
-            return Err(command_invalid(format!("unknown exchange type '{}'", declare.kind)));
+            return Err(precondition_failed(format!("unknown exchange type '{}'", declare.kind)));
         }
         check_not_default(&exchange)?;
         if !declare.passive {

@@ -1,16 +1,15 @@
 //! Publishing: what is checked before a message goes to its exchange, and what its publisher is told.
 
+use annals_broker::api::queues::arguments::EXPIRY_MS_MAX;
+
 use super::confirms::{Confirm, End};
-use super::effect::{Effect, Publish, returned};
-use super::{Around, Channel, REPLY_TO};
+use super::effect::{Ask, Effect, Publish, returned};
+use super::{Around, Awaited, Channel, REPLY_TO, id};
 use crate::methods::{Method, basic};
 use crate::reply::{Exception, not_implemented, precondition_failed, syntax_error};
 use crate::rights::Right;
 use crate::wire::outbound::{Content, PutProperties};
 use crate::wire::properties::Properties;
-
-/// The longest time to live, in milliseconds.
-const EXPIRATION_MS_MAX: u64 = u32::MAX as u64;
 
 /// What became of a publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +46,14 @@ impl<L: Clone> Channel<L> {
         let basic::Publish { exchange, routing_key, mandatory, .. } = publish;
         let publish = Publish { number, mandatory, exchange, routing_key, content, reply_to };
         match &mut self.transaction {
-            Some(uncommitted) => uncommitted.transaction.publishes.push(publish),
+            Some(uncommitted) => {
+                // A publish that can never be committed is refused now, and the channel with it.
+                let exchange = publish.exchange.clone();
+                uncommitted.transaction.publishes.push(publish);
+                if !exchange.is_empty() {
+                    self.ask(id!(basic::Publish), Ask::Publishable(exchange), Awaited::Ok(None));
+                }
+            }
             None => self.effects.push_back(Effect::Publish(publish)),
         }
         Ok(())
@@ -138,7 +144,7 @@ pub(crate) fn expiration_ms(text: &[u8]) -> Result<u64, String> {
     if text.starts_with('-') && number > 0 {
         return Err(format!("{{value_negative,{text}}}"));
     }
-    if number > EXPIRATION_MS_MAX {
+    if number > EXPIRY_MS_MAX {
         return Err(format!("{{value_too_large,{unsigned}}}"));
     }
     Ok(number)
@@ -156,6 +162,7 @@ mod tests {
         assert_eq!(expiration_ms(b""), Err("no_integer".to_owned()));
         assert_eq!(expiration_ms(b"10s"), Err("{leftover_string,\"s\"}".to_owned()));
         assert_eq!(expiration_ms(b"-1"), Err("{value_negative,-1}".to_owned()));
-        assert_eq!(expiration_ms(b"4294967296"), Err("{value_too_large,4294967296}".to_owned()));
+        assert_eq!(expiration_ms(b"315360000000"), Ok(EXPIRY_MS_MAX), "ten years");
+        assert_eq!(expiration_ms(b"315360000001"), Err("{value_too_large,315360000001}".to_owned()));
     }
 }

@@ -1,9 +1,12 @@
 //! Class queue.
 
+use annals_broker::api::queues::arguments::named_by_clients;
+
 use super::effect::Ask;
 use super::exchanges::check_not_default;
 use super::{Around, Awaited, Channel, REPLY_TO, chosen_name, id, without_breaks};
 use crate::backend::broker::reserved;
+use crate::backend::translate::headers;
 use crate::methods::queue;
 use crate::reply::{Exception, Named, not_found, precondition_failed};
 use crate::rights::Right;
@@ -29,6 +32,7 @@ impl<L: Clone> Channel<L> {
         }
         if !declare.passive {
             if queue.is_empty() {
+                check_chosen_name(&declare.arguments)?;
                 queue = chosen_name("amq.gen-", around.clock);
             } else if queue.starts_with("amq.") {
                 return Err(reserved("queue", &queue));
@@ -123,6 +127,16 @@ impl<L: Clone> Channel<L> {
         check_not_default(&exchange)?;
         around.rights.check_exchange(Right::Read, &exchange)?;
         Ok((queue, exchange))
+    }
+}
+
+/// The server chooses names for queues that need not be found again.
+fn check_chosen_name(arguments: &Table) -> Result<(), Exception> {
+    match named_by_clients(&headers(arguments)) {
+        Some(kind) => {
+            Err(precondition_failed(format!("Cannot declare a server-named queue for type {kind}")))
+        }
+        None => Ok(()),
     }
 }
 

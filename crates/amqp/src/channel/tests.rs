@@ -7,6 +7,7 @@ use super::effect::{Publish, Settlement, Verdict};
 use super::publishing::Outcome;
 use super::*;
 use crate::methods::{exchange, tx};
+use crate::reply::not_found;
 use crate::rights::Permission;
 use crate::wire::outbound::Content;
 use crate::wire::properties::Properties;
@@ -149,7 +150,7 @@ fn exchanges_have_a_known_type_and_a_name() {
         kind: kind.into(),
         ..Default::default()
     };
-    assert_eq!(bench.error(declare("x", "strange")), "COMMAND_INVALID - unknown exchange type 'strange'");
+    assert_eq!(bench.error(declare("x", "strange")), "PRECONDITION_FAILED - unknown exchange type 'strange'");
     assert_eq!(
         bench.error(declare("", "direct")),
         "ACCESS_REFUSED - operation not permitted on the default exchange"
@@ -363,7 +364,10 @@ fn what_a_message_says_about_itself_is_checked() {
     );
     let immediate = basic::Publish { immediate: true, ..Default::default() };
     let error = bench.publish(immediate, &Properties::default()).expect_err("refused");
-    assert_eq!((error.to_string().as_str(), error.method), ("NOT_IMPLEMENTED - immediate=true", (60, 40)));
+    assert_eq!(
+        (error.to_string().as_str(), error.method),
+        ("NOT_IMPLEMENTED - immediate=true", Some((60, 40)))
+    );
 }
 
 #[test]
@@ -420,6 +424,30 @@ fn a_transaction_is_one_question() {
 }
 
 #[test]
+fn a_transaction_is_told_at_once_that_there_is_no_such_exchange() {
+    let mut bench = Bench::new();
+    bench.send(tx::Select {}).expect("no error");
+    let publish = basic::Publish { exchange: "x".into(), ..Default::default() };
+    let asked = [Effect::Ask(Ask::Publishable("x".into()))];
+    assert_eq!(bench.publish(publish.clone(), &Properties::default()), Ok(asked.to_vec()));
+    assert_eq!(bench.answer(Answer::Done), []);
+    bench.publish(publish, &Properties::default()).expect("asked");
+    let failed = bench.channel.answer(Err(not_found("no exchange 'x'"))).expect_err("failed");
+    assert_eq!(failed.method, Some((60, 40)));
+}
+
+#[test]
+fn queues_that_must_be_found_again_are_named_by_clients() {
+    let mut bench = Bench::new();
+    let arguments = Table::from_entries([("x-queue-type", Value::string("quorum"))]);
+    let declare = queue::Declare { durable: true, arguments, ..Default::default() };
+    assert_eq!(
+        bench.error(declare),
+        "PRECONDITION_FAILED - Cannot declare a server-named queue for type rabbit_quorum_queue"
+    );
+}
+
+#[test]
 fn a_transaction_that_fails_gives_everything_back() {
     let mut bench = Bench::new();
     bench.send(tx::Select {}).expect("no error");
@@ -428,7 +456,7 @@ fn a_transaction_that_fails_gives_everything_back() {
     bench.send(ack(1, false)).expect("there");
     bench.send(tx::Commit {}).expect("no error");
     let failed = bench.channel.answer(Err(internal_error("the disk is gone"))).expect_err("failed");
-    assert_eq!(failed.method, (90, 20));
+    assert_eq!(failed.method, Some((90, 20)));
     bench.channel.fail(&failed);
     assert_eq!(bench.effects()[0], Effect::Release(vec![70, 71]));
 }

@@ -146,6 +146,8 @@ impl Handshake {
         let server_properties = Table::from_entries([
             ("capabilities", Value::Table(capabilities)),
             ("cluster_name", Value::string("annals")),
+            ("copyright", Value::string("The authors of Annals")),
+            ("information", Value::string("Licensed under MIT or Apache-2.0")),
             ("platform", Value::string(platform)),
             ("product", Value::string("RabbitMQ")),
             ("version", Value::string(VERSION)),
@@ -231,7 +233,7 @@ impl Handshake {
         let text = format!(
             "Login was refused using authentication mechanism {mechanism}. For details see the broker logfile."
         );
-        let error = access_refused(text);
+        let error = access_refused(text).by_none();
         if self.client.can("authentication_failure_close") {
             Refusal::Told(error)
         } else {

@@ -29,8 +29,11 @@ use crate::channel::effect::{Answer, Ask, Effect, Publish, Settlement, Verdict};
 use crate::channel::publishing::Outcome;
 use crate::channel::{Around, Channel, REPLY_TO};
 use crate::methods::{Method, basic};
-use crate::reply::{Exception, Named, not_allowed, not_found, syntax_error, unexpected_frame};
+use crate::reply::{
+    Exception, Named, frame_error, not_allowed, not_found, not_implemented, syntax_error, unexpected_frame,
+};
 use crate::rights::Rights;
+use crate::wire::Malformed;
 use crate::wire::frame::{BODY, Frame, HEADER, METHOD, snippet};
 use crate::wire::outbound::{Delivery as Delivered, Outbound, PutProperties};
 use crate::wire::text::Text;
@@ -861,7 +864,8 @@ fn gathers(command: &Command) -> bool {
 /// Reads a method, or tells what is wrong with it.
 pub(crate) fn read_method(payload: Bytes) -> Result<Method, Exception> {
     Method::read(payload).map_err(|error| match error {
-        crate::wire::Malformed::Method(..) => crate::reply::not_implemented(error.to_string()),
+        Malformed::Method(..) => not_implemented(error.to_string()),
+        Malformed::Utf8 => frame_error("Malformed UTF-8 in shortstr"),
         error => syntax_error(error.to_string()),
     })
 }

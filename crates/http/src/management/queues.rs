@@ -2,7 +2,7 @@
 
 use annals_broker::access::Right;
 use annals_broker::api::queues::admin::QueueInfo;
-use annals_broker::api::queues::arguments::{ArgumentError, impossible_property, queue_options};
+use annals_broker::api::queues::arguments::{ArgumentError, Lifetime, impossible_property, queue_options};
 use annals_broker::api::queues::difference::DeclaredQueue;
 use annals_broker::api::queues::topology::{DeclareQueue, DeclareQueueError, DeleteQueue, DeleteQueueError};
 use annals_broker::api::queues::{Headers, QueueError, Text};
@@ -138,7 +138,8 @@ pub(super) fn read(given: &Value, vhost: Text, name: Text) -> Result<DeclareQueu
         ApiError::bad_request(told(&error, &shown))
     })?;
     let (durable, auto_delete) = (truth(given, "durable", false)?, truth(given, "auto_delete", false)?);
-    if let Some(property) = impossible_property(&arguments, durable, false) {
+    let lifetime = Lifetime { durable, exclusive: false, auto_delete };
+    if let Some(property) = impossible_property(&arguments, lifetime) {
         let shown = queue_named(&name, &vhost);
         return Err(ApiError::bad_request(format!("invalid property '{property}' for {shown}")));
     }

@@ -21,8 +21,8 @@ use super::{
 /// How often a message of a quorum queue may come back, unless the queue says otherwise.
 const QUORUM_DELIVERY_LIMIT: u32 = 20;
 
-/// The longest time, in milliseconds, that RabbitMQ can measure.
-const MS_MAX: i64 = u32::MAX as i64;
+/// The longest time to live of messages and queues, in milliseconds: ten years, as in RabbitMQ.
+pub const EXPIRY_MS_MAX: u64 = 10 * 365 * 24 * 60 * 60 * 1000;
 
 /// The type of an exchange that holds messages back.
 pub(super) const DELAYED: &str = "x-delayed-message";
@@ -145,6 +145,8 @@ pub fn queue_options(arguments: &Headers) -> Result<QueueOptions, ArgumentError>
             "x-max-age" => age(value).map(|ms| age_ms_max = Some(ms)),
             "x-stream-max-segment-size-bytes" => natural(value).map(drop),
             "x-queue-mode" => queue_mode(value),
+            "x-queue-version" => queue_version(value),
+            "x-dead-letter-strategy" => dead_letter_strategy(value),
             _ => Ok(()),
         };
         set.map_err(|reason| ArgumentError::value(name.to_string(), reason))?;
@@ -163,17 +165,32 @@ pub fn queue_options(arguments: &Headers) -> Result<QueueOptions, ArgumentError>
     Ok(options)
 }
 
-/// The property that a queue cannot have by its type, as RabbitMQ calls it: quorum queues are shared and durable.
-pub fn impossible_property(arguments: &Headers, durable: bool, exclusive: bool) -> Option<&'static str> {
-    let kind = arguments.get("x-queue-type").and_then(Value::as_text).map(Text::as_str);
-    if kind.as_deref() != Some("quorum") {
-        return None;
-    }
-    match (durable, exclusive) {
-        (_, true) => Some("exclusive-owner"),
-        (false, false) => Some("non-durable"),
-        (true, false) => None,
-    }
+/// How long a queue and its use last, as it is declared.
+#[derive(Clone, Copy, Debug)]
+pub struct Lifetime {
+    /// Whether it survives a restart.
+    pub durable: bool,
+    /// Whether it is of one connection.
+    pub exclusive: bool,
+    /// Whether it goes with its last consumer.
+    pub auto_delete: bool,
+}
+
+/// The property that a queue cannot have by its type, as RabbitMQ calls it: quorum queues and streams are shared, durable,
+/// and stay.
+pub fn impossible_property(arguments: &Headers, lifetime: Lifetime) -> Option<&'static str> {
+    named_by_clients(arguments)?;
+    let properties = [
+        (lifetime.auto_delete, "auto-delete"),
+        (lifetime.exclusive, "exclusive-owner"),
+        (!lifetime.durable, "non-durable"),
+    ];
+    properties.into_iter().find_map(|(is_set, property)| is_set.then_some(property))
+}
+
+/// The type of a queue whose name the server cannot choose, as RabbitMQ calls it. `None` if it can.
+pub fn named_by_clients(arguments: &Headers) -> Option<&'static str> {
+    declared_type(arguments).ok().filter(|kind| *kind != QueueType::Classic).map(QueueType::module)
 }
 
 /// Reads the priority of a consumer, and checks its other arguments.
@@ -214,15 +231,16 @@ pub fn check_match(arguments: &Headers) -> Result<(), String> {
 
 /// The type of a queue. Arguments that only queues of other types have are refused.
 fn kind_of(arguments: &Headers) -> Result<QueueType, ArgumentError> {
-    let kind = match arguments.get("x-queue-type") {
-        None => QueueType::Classic,
-        Some(value) => queue_type(value).map_err(|reason| ArgumentError::value("x-queue-type", reason))?,
-    };
+    let kind = declared_type(arguments).map_err(|reason| ArgumentError::value("x-queue-type", reason))?;
     let foreign = if kind == QueueType::Stream { &NOT_OF_STREAMS[..] } else { &OF_STREAMS };
     match arguments.iter().find(|(name, _)| foreign.iter().any(|foreign| name == foreign)) {
         Some((name, _)) => Err(ArgumentError::NotOfType { name: name.to_string(), kind: kind.module() }),
         None => Ok(kind),
     }
+}
+
+fn declared_type(arguments: &Headers) -> Result<QueueType, String> {
+    arguments.get("x-queue-type").map_or(Ok(QueueType::Classic), queue_type)
 }
 
 /// The topics that an exchange is joined to.
@@ -310,13 +328,11 @@ fn natural(value: &Value) -> Result<u64, String> {
 
 fn expiry(value: &Value, min: i64) -> Result<u64, String> {
     let number = integer(value)?;
-    if number > MS_MAX {
-        return Err(format!("{{value_too_large,{number}}}"));
-    }
     if (0..min).contains(&number) {
         return Err("{value_zero,0}".to_owned());
     }
-    natural(value)
+    let ms = natural(value)?;
+    if ms > EXPIRY_MS_MAX { Err(format!("{{value_too_large,{ms}}}")) } else { Ok(ms) }
 }
 
 fn priority(value: &Value) -> Result<u8, String> {
@@ -377,6 +393,21 @@ fn queue_type(value: &Value) -> Result<QueueType, String> {
         Some("quorum") => Ok(QueueType::Quorum),
         Some("stream") => Ok(QueueType::Stream),
         Some(other) => Err(format!("\"unsupported queue type '{other}'\"")),
+        None => Err(unacceptable(value)),
+    }
+}
+
+fn queue_version(value: &Value) -> Result<(), String> {
+    match integer(value)? {
+        1 | 2 => Ok(()),
+        other => Err(format!("\"unsupported queue version '{other}'\"")),
+    }
+}
+
+fn dead_letter_strategy(value: &Value) -> Result<(), String> {
+    match value.as_text().map(Text::as_str).as_deref() {
+        Some("at-most-once" | "at-least-once") => Ok(()),
+        Some(_) => Err("invalid_dlx_strategy".to_owned()),
         None => Err(unacceptable(value)),
     }
 }
@@ -475,7 +506,9 @@ mod tests {
         };
         assert_eq!(reason("x-message-ttl", Value::I32(-1)), "{value_negative,-1}");
         assert_eq!(reason("x-message-ttl", Value::from("1")), "\"expected integer, got longstr\"");
-        assert_eq!(reason("x-message-ttl", Value::I64(1 << 40)), "{value_too_large,1099511627776}");
+        assert_eq!(reason("x-message-ttl", Value::I64(315_360_000_001)), "{value_too_large,315360000001}");
+        assert_eq!(reason("x-queue-version", Value::I32(3)), "\"unsupported queue version '3'\"");
+        assert_eq!(reason("x-dead-letter-strategy", Value::from("x")), "invalid_dlx_strategy");
         assert_eq!(reason("x-expires", Value::I32(0)), "{value_zero,0}");
         assert_eq!(reason("x-max-priority", Value::I32(256)), "{max_value_exceeded,256}");
         assert_eq!(reason("x-overflow", Value::from("x")), "invalid_overflow");
@@ -499,15 +532,22 @@ mod tests {
     }
 
     #[test]
-    fn a_quorum_queue_is_shared_and_durable() {
-        let property = |kind: &str, durable, exclusive| {
-            let arguments = [("x-queue-type", Value::from(kind))].into_iter().collect();
-            impossible_property(&arguments, durable, exclusive)
-        };
-        assert_eq!(property("quorum", true, false), None);
-        assert_eq!(property("classic", false, true), None);
-        assert_eq!(property("quorum", false, false), Some("non-durable"));
-        assert_eq!(property("quorum", true, true), Some("exclusive-owner"));
+    fn quorum_queues_and_streams_are_shared_durable_and_named() {
+        let typed = |kind: &str| [("x-queue-type", Value::from(kind))].into_iter().collect::<Headers>();
+        let lasting = Lifetime { durable: true, exclusive: false, auto_delete: false };
+        for kind in ["quorum", "stream"] {
+            let property = |lifetime| impossible_property(&typed(kind), lifetime);
+            assert_eq!(property(lasting), None);
+            assert_eq!(property(Lifetime { durable: false, ..lasting }), Some("non-durable"));
+            assert_eq!(property(Lifetime { exclusive: true, ..lasting }), Some("exclusive-owner"));
+            assert_eq!(property(Lifetime { auto_delete: true, ..lasting }), Some("auto-delete"));
+        }
+        let short = Lifetime { durable: false, exclusive: true, auto_delete: true };
+        assert_eq!(impossible_property(&typed("classic"), short), None);
+        assert_eq!(impossible_property(&Headers::default(), short), None);
+        assert_eq!(named_by_clients(&typed("quorum")), Some("rabbit_quorum_queue"));
+        assert_eq!(named_by_clients(&typed("stream")), Some("rabbit_stream_queue"));
+        assert_eq!(named_by_clients(&Headers::default()), None);
     }
 
     #[test]

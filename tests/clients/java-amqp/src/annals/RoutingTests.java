@@ -159,7 +159,7 @@ final class RoutingTests {
         same(
                 "406 PRECONDITION_FAILED - Invalid x-match field type signedint (value 1); expected longstr",
                 closed(channel.getConnection(), other -> other.queueBind(queue, name, "", Map.of("x-match", 1))));
-        same("503 COMMAND_INVALID - unknown exchange type 'strange'", ended(other ->
+        same("406 PRECONDITION_FAILED - unknown exchange type 'strange'", closed(channel.getConnection(), other ->
                 other.exchangeDeclare(fresh("x"), "strange")));
     }
 
