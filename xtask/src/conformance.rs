@@ -6,6 +6,8 @@
 
 mod amqp091_go;
 mod amqplib;
+mod franz_go;
+mod go_module;
 mod kafka_python;
 mod kombu;
 mod lapin;
@@ -61,6 +63,7 @@ const SUITES: &[Suite] = &[
     librdkafka::SUITE,
     librdkafka::WITHOUT_CREATION,
     kafka_python::SUITE,
+    franz_go::SUITE,
     lapin::SUITE,
     amqp091_go::SUITE,
     amqplib::SUITE,
