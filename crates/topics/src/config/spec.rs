@@ -131,6 +131,8 @@ use Effect::{Applied, Stored};
 use Kind::{Boolean, Choice, Choices, Double, Int, List, Long};
 
 const ANY: i64 = i64::MAX;
+/// The least that `segment.bytes` may be, as in Kafka 4 (KIP-1030).
+pub(super) const SEGMENT_BYTES_MIN: i32 = 1 << 20;
 
 /// All topic configurations, by name.
 pub static TOPIC_SPECS: [Spec; 35] = [
@@ -381,7 +383,7 @@ pub static TOPIC_SPECS: [Spec; 35] = [
     },
     Spec {
         name: "segment.bytes",
-        kind: Int(1 << 20, i32::MAX),
+        kind: Int(SEGMENT_BYTES_MIN, i32::MAX),
         default: "1073741824",
         server_names: &["log.segment.bytes"],
         effect: Applied,

@@ -1,7 +1,7 @@
 //! A topic's configuration as the engine uses it: typed, with every default filled in.
 
 use super::Overrides;
-use super::spec::{find_topic_spec, list};
+use super::spec::{SEGMENT_BYTES_MIN, find_topic_spec, list};
 use crate::batch::{
     AcceptRules, Codec, Compression, CompressionPolicy, ExpandLimits, RecordCheck, TimestampRules,
     TimestampType,
@@ -140,7 +140,9 @@ impl Values<'_> {
     }
 
     fn segment(&self) -> SegmentRules {
-        SegmentRules { bytes: self.long("segment.bytes").cast_unsigned(), ms: self.long("segment.ms") }
+        // Less was accepted once, when it meant nothing.
+        let bytes = self.long("segment.bytes").max(SEGMENT_BYTES_MIN.into());
+        SegmentRules { bytes: bytes.cast_unsigned(), ms: self.long("segment.ms") }
     }
 
     fn compaction(&self) -> Compaction {
