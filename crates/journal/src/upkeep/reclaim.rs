@@ -2,7 +2,8 @@
 //!
 //! - A segment in which nothing is live is deleted. Trims and deletions that it records and that still count are
 //!   appended again first, and whatever made it dead is on disk first.
-//! - A run of neighbours is rewritten when at least half of it is dead, or when many small files become one.
+//! - A run of neighbours is rewritten when at least half of it is dead, or when many small files become one. Where segments
+//!   between them are gone, those on both sides are neighbours.
 //! - A log's segments are rewritten on demand of its owner ([`crate::Journal::rewrite`]), for compaction.
 //! - Otherwise, segments in which the entries of many logs lie mixed are brought in order: see [`super::cluster`].
 //! - Damaged segments are left alone, for whoever wants to look at them.
@@ -92,10 +93,9 @@ fn choose_run(shared: &Shared) -> Option<Vec<Arc<Segment>>> {
         let mut run: Vec<Arc<Segment>> = Vec::new();
         let (mut size, mut live) = (0, 0);
         for segment in &segments[from..] {
-            let follows = run.last().is_none_or(|last| last.name.last + 1 == segment.name.first);
             let more = segment.live();
             let too_large = !run.is_empty() && live + more > usual;
-            if !segment.is_sealed() || segment.is_damaged() || !follows || too_large {
+            if !segment.is_sealed() || segment.is_damaged() || too_large {
                 break;
             }
             (size, live) = (size + segment.data_end() - DATA_START, live + more);

@@ -305,6 +305,12 @@ fn publish(shared: &Shared, run: Vec<Arc<Segment>>, written: Written, temporary:
     if !shared.make_durable() {
         return Err(io::Error::other("the journal has stopped"));
     }
+    let follows = |pair: &[Arc<Segment>]| pair[0].name.last + 1 == pair[1].name.first;
+    if !run.windows(2).all(follows) {
+        // A segment between them that came back after a power failure would be one that this name covers, and not count; or be
+        // of a higher generation, and its entries would stand behind younger ones.
+        shared.files.sync_directory()?;
+    }
     shared.files.rename(temporary, &name.to_string())?;
     shared.files.sync_directory()?;
     let covered = name.first..name.last + 1;

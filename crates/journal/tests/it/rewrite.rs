@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use annals_clock::Clock;
 use annals_journal::{
     EntryHeader, FaultFiles, Files, Group, Idle, Journal, Keep, LogId, Machine, Payload, Sequence, verify,
 };
 use bytes::Bytes;
 
-use crate::world::{append, block_on, one, open, payload, read_all, start};
+use crate::world::{append, block_on, one, open, payload, read_all, small, start};
 
 fn segment_bytes(files: &FaultFiles) -> usize {
     let names = files.list().unwrap().into_iter().filter(|name| name.ends_with(".segment"));
@@ -112,6 +113,61 @@ fn many_small_segments_become_few() {
     let count = || files.list().unwrap().iter().filter(|name| name.ends_with(".segment")).count();
     eventually("merged", || count() < 15);
     assert_eq!(read_all(&journal, 1).len(), 40);
+}
+
+/// Lives of a process that each leave one small segment that stays, and one in which everything dies, until the power goes.
+/// Returns how many entries of log 1 were acknowledged.
+fn short_lives(files: &FaultFiles, lives: u64) -> u64 {
+    for life in 0..lives {
+        let dead = |log: u64| {
+            let mut trim = Group::new();
+            trim.trim(LogId(log), life + 1);
+            trim
+        };
+        for groups in [vec![one(1, life, 100)], vec![one(2, life, 100), dead(2)]] {
+            let opened = Journal::open(small(), Arc::new(files.clone()), Clock::system(), Arc::new(Idle));
+            let Ok(opened) = opened else { return life };
+            let Ok(journal) = opened.start(Arc::new(Idle)) else { return life };
+            let is_kept = groups.len() == 1;
+            let appended = groups.into_iter().all(|group| append(&journal, group).is_ok());
+            journal.close();
+            if !appended {
+                return if is_kept { life } else { life + 1 };
+            }
+        }
+    }
+    lives
+}
+
+#[test]
+fn small_segments_become_few_where_others_between_them_are_gone() {
+    let files = FaultFiles::new();
+    short_lives(&files, 40);
+    let journal = start(&files);
+    let count = || files.list().unwrap().iter().filter(|name| name.ends_with(".segment")).count();
+    eventually("merged", || count() < 15);
+    assert_eq!(read_all(&journal, 1).len(), 40);
+}
+
+#[test]
+fn a_crash_while_small_segments_become_few_loses_nothing() {
+    let whole = FaultFiles::new();
+    short_lives(&whole, 14);
+    let steps = whole.operations();
+    for step in (0..steps).step_by(usize::try_from(steps / 40).unwrap()) {
+        let files = FaultFiles::new();
+        files.stop_after(step);
+        let acknowledged = short_lives(&files, 14);
+        for (name, files) in [("synced", files.crash_keeping_only_synced()), ("torn", files.crash(step))] {
+            let journal = start(&files);
+            let kept = read_all(&journal, 1);
+            let context = format!("step {step}, {name}: {kept:?}");
+            let expected: Vec<u64> = (0..kept.len() as u64).collect();
+            assert_eq!(kept, expected, "{context}");
+            assert!((acknowledged..=acknowledged + 1).contains(&(kept.len() as u64)), "{context}");
+            assert!(journal.damage().is_empty(), "{context}: {:?}", journal.damage());
+        }
+    }
 }
 
 #[test]
