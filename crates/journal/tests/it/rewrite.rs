@@ -192,12 +192,7 @@ fn a_deleted_log_does_not_come_back() {
 
 /// A workload in which rewrites happen, until the power goes.
 fn churn(files: &FaultFiles, rounds: u64) -> (u64, u64) {
-    let opened = Journal::open(
-        crate::world::small(),
-        Arc::new(files.clone()),
-        annals_clock::Clock::system(),
-        Arc::new(Idle),
-    );
+    let opened = Journal::open(small(), Arc::new(files.clone()), Clock::system(), Arc::new(Idle));
     let Ok(opened) = opened else { return (0, 0) };
     let journal = opened.start(Arc::new(Idle)).unwrap();
     let (mut acknowledged, mut trimmed) = (0, 0);
