@@ -158,9 +158,8 @@ fn refuse_server_change(change: &ConfigChange) -> Result<Option<Record>, AlterCo
     let first = match change {
         ConfigChange::Replace(values) => values.first().map(|(name, _)| name.as_str()),
         ConfigChange::Update(operations) => {
-            let changes = operations.iter().map(change_of);
-            let mut set = changes.filter(|(_, change)| !matches!(change, Change::Delete));
-            set.next().map(|(name, _)| name)
+            let mut changes = operations.iter().map(change_of);
+            changes.find(|(_, change)| !matches!(change, Change::Delete)).map(|(name, _)| name)
         }
     };
     let Some(name) = first else { return Ok(None) };

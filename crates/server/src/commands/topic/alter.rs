@@ -119,16 +119,15 @@ fn send_configs(admin: &AdminClient<Quiet>, args: &Args, configs: &BTreeMap<Stri
 }
 
 /// Finds out whether the broker took the configs: the client library drops what it answers for a single
-/// topic, so they are read again. After a dry run there is nothing to read, and only the names can be
-/// checked.
+/// topic, so they are read again. After a dry run there is nothing to read, and only what can be
+/// told without the broker is checked.
 fn check_configs(admin: &AdminClient<Quiet>, args: &Args, wanted: &BTreeMap<String, String>) -> Result<()> {
-    let names = || args.configs.iter().map(|(name, _)| name.as_str());
     let accepted = match args.dry_run {
-        true => names().all(config::is_known),
+        true => config::mistake(&args.configs).is_none(),
         false => config::own(&config::read(admin, &args.topic)?) == *wanted,
     };
     if !accepted {
-        bail!("{}", config::refusal(names()));
+        bail!("{}", config::refusal(&args.configs));
     }
     Ok(())
 }

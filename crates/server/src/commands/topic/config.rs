@@ -2,48 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use annals_topics::config::{TOPIC_SPECS, find_topic_spec};
 use anyhow::{Context, Result, bail};
 use rdkafka::admin::{AdminClient, ConfigEntry, ConfigSource, ResourceSpecifier};
 
 use crate::client::{Quiet, admin_options, code_text, explain, wait};
 use crate::nearest;
-
-/// The topic configs of Apache Kafka 4.1, to find the one that was meant.
-const KNOWN: &[&str] = &[
-    "cleanup.policy",
-    "compression.type",
-    "compression.gzip.level",
-    "compression.lz4.level",
-    "compression.zstd.level",
-    "delete.retention.ms",
-    "file.delete.delay.ms",
-    "flush.messages",
-    "flush.ms",
-    "follower.replication.throttled.replicas",
-    "index.interval.bytes",
-    "leader.replication.throttled.replicas",
-    "local.retention.bytes",
-    "local.retention.ms",
-    "max.compaction.lag.ms",
-    "max.message.bytes",
-    "message.timestamp.after.max.ms",
-    "message.timestamp.before.max.ms",
-    "message.timestamp.type",
-    "min.cleanable.dirty.ratio",
-    "min.compaction.lag.ms",
-    "min.insync.replicas",
-    "preallocate",
-    "remote.log.copy.disable",
-    "remote.log.delete.on.disable",
-    "remote.storage.enable",
-    "retention.bytes",
-    "retention.ms",
-    "segment.bytes",
-    "segment.index.bytes",
-    "segment.jitter.ms",
-    "segment.ms",
-    "unclean.leader.election.enable",
-];
 
 /// A config as `NAME=VALUE`.
 pub(crate) fn parse_pair(text: &str) -> Result<(String, String), String> {
@@ -55,21 +19,23 @@ pub(crate) fn parse_pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Whether Apache Kafka 4.1 has a topic config of this name.
-pub(crate) fn is_known(name: &str) -> bool {
-    KNOWN.contains(&name)
+/// What is wrong with the first config that no topic can have, as far as it can be told without the broker.
+pub(crate) fn mistake(configs: &[(String, String)]) -> Option<String> {
+    configs.iter().find_map(|(name, value)| match find_topic_spec(name) {
+        None => {
+            let hint = nearest::hint(name, TOPIC_SPECS.iter().map(|spec| spec.name));
+            Some(format!("\"{name}\" is not a topic config{hint}"))
+        }
+        Some(spec) => spec.check(value).err().map(|error| error.to_string()),
+    })
 }
 
 /// Words for a config that the broker refused: it answers with a code alone, so the likely slip is found
 /// here.
-pub(crate) fn refusal<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
-    let unknown = names.into_iter().find(|name| !is_known(name));
-    match unknown {
-        Some(name) => {
-            format!("\"{name}\" is not a topic config{}", nearest::hint(name, KNOWN.iter().copied()))
-        }
-        None => "the broker refused a value; see \"annals topic describe --all-configs\"".to_owned(),
-    }
+pub(crate) fn refusal(configs: &[(String, String)]) -> String {
+    mistake(configs).unwrap_or_else(|| {
+        "the broker refused a value; see \"annals topic describe --all-configs\"".to_owned()
+    })
 }
 
 /// All configs of a topic, with where each value comes from.
@@ -103,7 +69,15 @@ mod tests {
 
     #[test]
     fn a_misspelt_config_is_found() {
-        assert!(refusal(["retention.ms", "retenton.bytes"]).contains("did you mean \"retention.bytes\"?"));
-        assert!(refusal(["retention.ms"]).contains("value"));
+        let refusal = |configs: &[(&str, &str)]| {
+            let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+            refusal(&configs.iter().map(owned).collect::<Vec<_>>())
+        };
+        let misspelt = refusal(&[("retention.ms", "1"), ("retenton.bytes", "1")]);
+        assert!(misspelt.contains("did you mean \"retention.bytes\"?"), "{misspelt}");
+        let too_small = refusal(&[("segment.bytes", "200")]);
+        assert!(too_small.contains("segment.bytes") && too_small.contains("1048576"), "{too_small}");
+        assert!(refusal(&[("annals.durability", "x")]).contains("sync"), "one of our own");
+        assert!(refusal(&[("retention.ms", "1")]).contains("the broker refused"));
     }
 }

@@ -78,9 +78,7 @@ fn created(name: &str, args: &Args) -> String {
 
 fn refusal(name: &str, code: RDKafkaErrorCode, args: &Args) -> String {
     let reason = match code {
-        RDKafkaErrorCode::InvalidConfig => {
-            config::refusal(args.configs.iter().map(|(name, _)| name.as_str()))
-        }
+        RDKafkaErrorCode::InvalidConfig => config::refusal(&args.configs),
         RDKafkaErrorCode::TopicAlreadyExists => "it exists already; --if-not-exists accepts that".to_owned(),
         _ => code_text(code),
     };
