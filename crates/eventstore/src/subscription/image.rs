@@ -1,14 +1,18 @@
 //! A subscription as it is journaled.
 //!
-//! `n` is unsigned LEB128: 1; ack timeout ms, most deliveries, most in flight, buffer `n`; ordered by stream, 0 or 1; looked
+//! `n` is unsigned LEB128: 2; ack timeout ms, most deliveries, most in flight, buffer `n`; ordered by stream, 0 or 1; looked
 //! to `n`; number of open events `n`, each position (difference to the one before) and deliveries `n`; number of parked
-//! events `n`, each position (difference), deliveries, since ms `n`, and reason (length `n`, UTF-8).
+//! events `n`, each position (difference), deliveries, since ms `n`, and reason (length `n`, UTF-8). If ordered by stream, the
+//! numbers of their streams follow, 8 bytes each, little-endian: of the open ones, then of the parked ones.
+//!
+//! Version 1 had no streams: what was open or parked then goes on its own, before or beside the rest of its stream.
 
 use std::collections::BTreeMap;
 
 use super::{Open, Options, PARKED_MAX, Parked, REASON_BYTES_MAX, Subscription};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+const VERSION_WITHOUT_STREAMS: u8 = 1;
 /// The most open events that a decoder believes.
 const OPEN_MAX: u64 = 1 << 20;
 
@@ -41,17 +45,21 @@ impl Subscription {
         }
         bytes.push(u8::from(ordered_by_stream));
         put(&mut bytes, self.looked_to);
-        let mut open: BTreeMap<u64, u32> =
-            self.waiting.iter().map(|(at, (open, _))| (*at, open.deliveries)).collect();
-        open.extend(self.leased.iter().map(|(at, leased)| (*at, leased.open.deliveries)));
-        put(&mut bytes, open.len() as u64);
+        let mut all: BTreeMap<u64, Open> = self.waiting.iter().map(|(at, (open, _))| (*at, *open)).collect();
+        all.extend(self.leased.iter().map(|(at, leased)| (*at, leased.open)));
+        put(&mut bytes, all.len() as u64);
         let mut before = 0;
-        for (position, deliveries) in open {
+        for (position, open) in &all {
             put(&mut bytes, position - before);
-            put(&mut bytes, u64::from(deliveries));
-            before = position;
+            put(&mut bytes, u64::from(open.deliveries));
+            before = *position;
         }
         self.encode_parked(&mut bytes);
+        if ordered_by_stream {
+            let streams = all.values().map(|open| open.stream);
+            let streams = streams.chain(self.parked.values().map(|parked| parked.stream));
+            streams.for_each(|stream| bytes.extend_from_slice(&stream.to_le_bytes()));
+        }
         bytes
     }
 
@@ -79,7 +87,8 @@ impl Subscription {
 
 fn decode(mut bytes: &[u8]) -> Option<Subscription> {
     let rest = &mut bytes;
-    if byte(rest)? != VERSION {
+    let version = byte(rest)?;
+    if !matches!(version, VERSION | VERSION_WITHOUT_STREAMS) {
         return None;
     }
     let options = Options {
@@ -94,8 +103,7 @@ fn decode(mut bytes: &[u8]) -> Option<Subscription> {
     for _ in 0..take(rest).filter(|count| *count <= OPEN_MAX)? {
         position = position.checked_add(take(rest)?)?;
         let deliveries = u32::try_from(take(rest)?).ok()?;
-        // Streams are not stored; each of these goes on its own.
-        let open = Open { stream: u64::MAX - position, deliveries };
+        let open = Open { stream: own_stream(position), deliveries };
         subscription.waiting.insert(position, (open, 0));
     }
     position = 0;
@@ -107,10 +115,23 @@ fn decode(mut bytes: &[u8]) -> Option<Subscription> {
         *rest = behind;
         let reason = std::str::from_utf8(reason).ok()?.into();
         let since_ms = i64::try_from(since).ok()?;
-        subscription.parked.insert(position, Parked { reason, deliveries, since_ms });
+        let parked = Parked { reason, deliveries, since_ms, stream: own_stream(position) };
+        subscription.parked.insert(position, parked);
+    }
+    if version == VERSION && subscription.options.ordered_by_stream {
+        let open = subscription.waiting.values_mut().map(|(open, _)| &mut open.stream);
+        for stream in open.chain(subscription.parked.values_mut().map(|parked| &mut parked.stream)) {
+            let (number, behind) = rest.split_first_chunk()?;
+            (*stream, *rest) = (u64::from_le_bytes(*number), behind);
+        }
     }
     subscription.is_changed = false;
     rest.is_empty().then_some(subscription)
+}
+
+/// Of an event whose stream is not known: it goes on its own and keeps nobody waiting.
+fn own_stream(position: u64) -> u64 {
+    u64::MAX - position
 }
 
 fn put(buffer: &mut Vec<u8>, mut value: u64) {

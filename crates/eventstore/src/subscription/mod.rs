@@ -92,6 +92,8 @@ pub struct Parked {
     pub deliveries: u32,
     /// Since when.
     pub since_ms: TimestampMs,
+    /// As of [`Open`].
+    stream: u64,
 }
 
 /// How a subscription does.
@@ -330,7 +332,8 @@ impl Subscription {
     fn park(&mut self, position: u64, open: Open, reason: &str, now_ms: TimestampMs) {
         let end = reason.floor_char_boundary(REASON_BYTES_MAX.min(reason.len()));
         let reason = reason[..end].into();
-        self.parked.insert(position, Parked { reason, deliveries: open.deliveries, since_ms: now_ms });
+        let Open { stream, deliveries } = open;
+        self.parked.insert(position, Parked { reason, deliveries, since_ms: now_ms, stream });
         self.is_changed = true;
     }
 
@@ -353,6 +356,14 @@ impl Subscription {
         let _ = self.ack(consumer, position);
     }
 
+    /// The event was leased but could not be given yet: it waits on, and this delivery does not count.
+    pub fn not_given(&mut self, consumer: ConsumerId, position: Position) {
+        if let Ok(mut open) = self.take(consumer, position) {
+            open.deliveries = open.deliveries.saturating_sub(1);
+            self.waiting.insert(position.0, (open, 0));
+        }
+    }
+
     /// What was put aside, from `from` on, at most `limit`.
     pub fn parked(&self, from: Position, limit: usize) -> Vec<(Position, Parked)> {
         let parked = self.parked.range(from.0..).take(limit);
@@ -363,10 +374,9 @@ impl Subscription {
     pub fn replay(&mut self, positions: Option<&[Position]>) -> usize {
         let positions = self.chosen(positions);
         for position in &positions {
-            self.parked.remove(position);
-            // The stream is not known any more; on its own, the event keeps nobody waiting.
-            let open = Open { stream: u64::MAX - position, deliveries: 0 };
-            self.waiting.insert(*position, (open, 0));
+            if let Some(parked) = self.parked.remove(position) {
+                self.waiting.insert(*position, (Open { stream: parked.stream, deliveries: 0 }, 0));
+            }
         }
         self.is_changed |= !positions.is_empty();
         positions.len()

@@ -77,8 +77,44 @@ fn one_event_of_a_stream_at_a_time_if_asked_for() {
 }
 
 #[test]
+fn a_stream_stays_in_order_over_a_restart_and_a_replay() {
+    let mut before = subscription(Options { ordered_by_stream: true, ..Options::default() });
+    let consumer = before.connect();
+    assert_eq!(positions(&before.lease(consumer, 1, 0)), [0]);
+    before.nack(consumer, at(0), &Nack::Park { reason: "no".into() }, 0).unwrap();
+    let mut subscription = Subscription::restore(&before.image().unwrap().0).unwrap();
+    let consumer = subscription.connect();
+    assert_eq!(positions(&subscription.lease(consumer, 10, 0)), [1, 2], "one of each stream");
+    subscription.ack(consumer, at(2)).unwrap();
+    assert_eq!(subscription.replay(None), 1);
+    assert_eq!(positions(&subscription.lease(consumer, 10, 0)), [0]);
+    subscription.ack(consumer, at(0)).unwrap();
+    assert_eq!(positions(&subscription.lease(consumer, 10, 0)), [4]);
+}
+
+#[test]
+fn images_without_streams_are_still_read() {
+    // Ordered by stream; looked to 10; 3 and 5 open, 4 parked with the reason "no".
+    let image = [1, 7, 2, 3, 4, 1, 10, 2, 3, 1, 2, 0, 1, 4, 1, 9, 2, b'n', b'o'];
+    let mut subscription = Subscription::restore(&image).unwrap();
+    let parked = subscription.parked(at(0), 10);
+    assert_eq!((parked[0].0, parked[0].1.deliveries, &*parked[0].1.reason), (at(4), 1, "no"));
+    let consumer = subscription.connect();
+    assert_eq!(positions(&subscription.lease(consumer, 10, 0)), [3, 5]);
+}
+
+#[test]
+fn what_was_not_given_waits_on_and_does_not_count() {
+    let mut subscription = subscription(Options { in_flight_max: 2, ..Options::default() });
+    let consumer = subscription.connect();
+    assert_eq!(positions(&subscription.lease(consumer, 10, 0)), [0, 1]);
+    subscription.not_given(consumer, at(1));
+    assert_eq!(subscription.lease(consumer, 10, 0), [Lease { position: at(1), delivery: 1 }]);
+}
+
+#[test]
 fn damaged_images_are_refused() {
-    let mut subscription = subscription(Options::default());
+    let mut subscription = subscription(Options { ordered_by_stream: true, ..Options::default() });
     let consumer = subscription.connect();
     subscription.lease(consumer, 3, 0);
     subscription.nack(consumer, at(0), &Nack::Park { reason: "no".into() }, 7).unwrap();
