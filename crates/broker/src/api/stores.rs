@@ -263,7 +263,7 @@ impl ReadEvents {
 /// What was read.
 #[derive(Clone, Debug)]
 pub struct EventsRead {
-    /// The events, in the order asked for.
+    /// The events, in the order asked for. Perhaps none although there are more: what is rare is looked for a second at a time.
     pub events: Vec<RecordedEvent>,
     /// Where to go on: [`ReadEvents::from`] of the next request. `None` if nothing follows at present.
     pub next: Option<Place>,
@@ -308,7 +308,8 @@ pub struct SubscribeEvents {
     pub store: Arc<str>,
     /// Which events.
     pub selection: Selection,
-    /// The last event that was seen; the subscription goes on behind it. `None` begins with the first event.
+    /// The last event that was seen; the subscription goes on behind it. `None` begins with the first event. A time that is
+    /// still to come is where the store ends.
     pub after: Option<Place>,
     /// Gives the store's own events as well.
     pub with_system: bool,

@@ -437,6 +437,52 @@ async fn a_subscription_skips_nothing_and_says_when_it_is_live() {
     assert!(matches!(caught_up, Delivery::CaughtUp { after: Some(Position(at)) } if at == EVENTS - 1));
 }
 
+#[tokio::test]
+async fn a_subscription_that_begins_at_a_time_gets_what_comes_then() {
+    let world = World::with_store().await;
+    varied(&world).await;
+    let late = Some(Place::Time(world.broker.inner.clock.now_ms() + 3_600_000));
+    for selection in [Selection::All, Selection::Stream(name("account-1")), Selection::Type("Opened".into())]
+    {
+        let request = SubscribeEvents { store: STORE.into(), selection, after: late, with_system: false };
+        let mut subscription = world.broker.subscribe_events(&world.caller, request).await.unwrap();
+        assert!(matches!(subscription.next().await.unwrap(), Delivery::CaughtUp { .. }));
+        let appended = world.append("account-1", Expected::Any, &["Opened"]).await.unwrap();
+        let next = tokio::time::timeout(Duration::from_secs(10), subscription.next()).await;
+        let Delivery::Events(events) = next.unwrap().unwrap() else { panic!("an event was appended") };
+        assert_eq!((events.len(), events[0].position()), (1, appended.first_position));
+    }
+}
+
+#[tokio::test]
+async fn large_events_are_read_backward_page_by_page() {
+    let world = World::with_store().await;
+    for n in 0..20 {
+        let event = Event::builder("/bank", "Large").json(&json!({"text": "x".repeat(300_000)}));
+        let events = vec![event.build(&world.broker.inner.clock).unwrap().into()];
+        let stream = name(&format!("account-{}", n % 3));
+        let request = AppendEvents::to_stream(STORE, stream, Expected::Any, events);
+        world.broker.append_events(&world.caller, request).await.unwrap();
+    }
+    let (mut positions, mut from) = (Vec::new(), None);
+    loop {
+        let request = ReadEvents {
+            direction: Direction::Backward,
+            from,
+            bytes_max: 1 << 20,
+            ..ReadEvents::new(STORE, Selection::All)
+        };
+        let read = world.read_request(request).await.unwrap();
+        assert!(read.events.len() <= 4);
+        positions.extend(read.events.iter().map(|event| event.position().0));
+        from = read.next;
+        if from.is_none() {
+            break;
+        }
+    }
+    assert_eq!(positions, (0..20).rev().collect::<Vec<_>>());
+}
+
 /// Power fails at a random write; in the next life exactly what was acknowledged is there, and perhaps what was open.
 #[tokio::test]
 async fn what_was_acknowledged_survives_a_power_failure() {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use annals_eventstore::index::Direction;
 use annals_eventstore::query::{PreparedQuery, Query};
@@ -17,6 +18,12 @@ use crate::eventstore::find::Finder;
 
 /// Positions that are looked up at once.
 const POSITIONS_AT_ONCE: usize = 1024;
+
+/// How long one read looks for what is rare. It gives what it has then; who wants more goes on behind that.
+const LOOK_MAX: Duration = Duration::from_secs(1);
+
+/// Positions in which an event is looked for at once while a store has no index: some hundred milliseconds.
+const SCANNED_AT_ONCE: u64 = if cfg!(test) { 50 } else { 200_000 };
 
 /// A reader's way through a selection.
 #[derive(Clone, Debug)]
@@ -164,7 +171,7 @@ impl Cursor {
     }
 
     /// The number of a place in the range: of the first event there or behind it or, if `after`, of the first event that
-    /// comes after the place.
+    /// comes after the place. Nothing is recorded at a time that is still to come: it is where the store ends.
     pub(in crate::eventstore) fn number(
         &self,
         inner: &Inner,
@@ -184,7 +191,9 @@ impl Cursor {
             Place::Position(position) => position.0.saturating_add(plus),
             Place::Time(time_ms) => {
                 let from_ms = if after { time_ms.saturating_add(1) } else { time_ms };
-                inner.journal.find_timestamp(store.log, from_ms, 0)?.unwrap_or(u64::MAX)
+                // What comes while it is looked for is behind the end that was there before.
+                let end = store.lock().applied();
+                inner.journal.find_timestamp(store.log, from_ms, 0)?.unwrap_or(end.0)
             }
         };
         let Source::Stream(name) = &self.source else { return Ok(position) };
@@ -219,7 +228,7 @@ impl Cursor {
         })
     }
 
-    /// Reads on, within a number of events and bytes.
+    /// Reads on, within a number of events and bytes, and [`LOOK_MAX`]. So it may give nothing although there is more.
     pub(in crate::eventstore) fn read(
         &mut self,
         inner: &Inner,
@@ -228,6 +237,8 @@ impl Cursor {
         now_ms: i64,
     ) -> Result<Selected, Failed> {
         let mut batch = Batch { events: Vec::new(), bytes: 0, limits };
+        let until = inner.clock.monotonic() + LOOK_MAX;
+        let is_late = |cursor: &Self| !cursor.is_of_stream() && inner.clock.monotonic() >= until;
         while !self.range.is_empty() && !batch.is_full() {
             match &self.source {
                 Source::Log(filter) => {
@@ -235,13 +246,18 @@ impl Cursor {
                     self.read_log(inner, store, &filter, &mut batch, now_ms)?;
                 }
                 Source::Stream(_) | Source::Found(..) => {
-                    if !self.read_places(inner, store, &mut batch, now_ms)? {
-                        self.range.start = self.range.end;
-                    }
+                    self.read_places(inner, store, &mut batch, now_ms)?;
                 }
+            }
+            if is_late(self) {
+                break;
             }
         }
         Ok(Selected { events: batch.events, is_end: self.range.is_empty() })
+    }
+
+    fn is_of_stream(&self) -> bool {
+        matches!(self.source, Source::Stream(_))
     }
 
     fn read_log(
@@ -261,7 +277,7 @@ impl Cursor {
             Direction::Forward => {
                 reader.read(self.range.start, self.range.end, batch.bytes_left().min(READ_BYTES))?
             }
-            Direction::Backward => read_back(&reader, &self.range, batch.limits.0)?,
+            Direction::Backward => read_back(&reader, &self.range, batch.limits.0, batch.bytes_left())?,
         };
         let mut shown = self.shown(store, stretch.events, filter, now_ms);
         match self.direction {
@@ -295,20 +311,21 @@ impl Cursor {
         events.into_iter().filter(shown).collect()
     }
 
-    /// Reads events by their places. `false` if there are none left.
+    /// Reads events by their places.
     fn read_places(
         &mut self,
         inner: &Inner,
         store: &Arc<StoreEntry>,
         batch: &mut Batch,
         now_ms: i64,
-    ) -> Result<bool, Failed> {
+    ) -> Result<(), Failed> {
         let limit = batch.left().clamp(1, POSITIONS_AT_ONCE);
-        let (numbers, positions) = self.places(&inner.finder(store), limit)?;
-        let is_last = numbers.len() < limit;
-        let (filter, by_stream) = match &self.source {
-            Source::Found(_, filter) => (filter.clone(), false),
-            Source::Stream(_) | Source::Log(_) => (Filter::None, true),
+        let looked = self.looked_at_once(store);
+        let (numbers, positions) = self.places(&inner.finder(store), &looked, limit)?;
+        let is_all = numbers.len() < limit;
+        let filter = match &self.source {
+            Source::Found(_, filter) => filter.clone(),
+            Source::Stream(_) | Source::Log(_) => Filter::None,
         };
         let mut picked = Vec::with_capacity(positions.len());
         let mut bytes_left = batch.bytes_left();
@@ -317,29 +334,49 @@ impl Cursor {
             picked.push(event);
             bytes_left > 0
         })?;
-        let stopped_at = picked.last().filter(|_| bytes_left == 0);
-        let stopped_at =
-            stopped_at.map(|event| if by_stream { event.revision().0 } else { event.position().0 });
-        let Some(last) = stopped_at.or(numbers.last().copied()) else { return Ok(false) };
+        let stopped_at = picked.last().filter(|_| bytes_left == 0).map(|event| self.number_of(event));
         for event in self.shown(store, picked, &filter, now_ms) {
             batch.push_always(event);
         }
+        let last = stopped_at.or(numbers.last().copied().filter(|_| !is_all));
         match self.direction {
-            Direction::Forward => self.range.start = last + 1,
-            Direction::Backward => self.range.end = last,
+            Direction::Forward => self.range.start = last.map_or(looked.end, |last| last + 1),
+            Direction::Backward => self.range.end = last.unwrap_or(looked.start),
         }
-        Ok(!(is_last && stopped_at.is_none()))
+        Ok(())
     }
 
-    /// The next places: their numbers in the range, and their positions.
-    fn places(&self, finder: &Finder<'_>, limit: usize) -> Result<(Vec<u64>, Vec<u64>), Failed> {
+    /// The number of an event in the range.
+    fn number_of(&self, event: &RecordedEvent) -> u64 {
+        if self.is_of_stream() { event.revision().0 } else { event.position().0 }
+    }
+
+    /// The part of the range in which places are looked for: all of it, unless the log has to be read through for it.
+    fn looked_at_once(&self, store: &StoreEntry) -> Range<u64> {
+        let Range { start, end } = self.range;
+        if self.is_of_stream() || store.index().is_some() {
+            return start..end;
+        }
+        match self.direction {
+            Direction::Forward => start..end.min(start.saturating_add(SCANNED_AT_ONCE)),
+            Direction::Backward => start.max(end.saturating_sub(SCANNED_AT_ONCE))..end,
+        }
+    }
+
+    /// The first places of a part of the range: their numbers, and their positions.
+    fn places(
+        &self,
+        finder: &Finder<'_>,
+        looked: &Range<u64>,
+        limit: usize,
+    ) -> Result<(Vec<u64>, Vec<u64>), Failed> {
         match &self.source {
             Source::Stream(name) => {
-                let places = finder.stream(name.as_str(), &self.range, limit, self.direction)?;
+                let places = finder.stream(name.as_str(), looked, limit, self.direction)?;
                 Ok(places.into_iter().unzip())
             }
             Source::Found(query, _) => {
-                let positions = finder.find(query, &self.range, limit, self.direction)?;
+                let positions = finder.find(query, looked, limit, self.direction)?;
                 Ok((positions.clone(), positions))
             }
             Source::Log(_) => Ok((Vec::new(), Vec::new())),
@@ -347,19 +384,31 @@ impl Cursor {
     }
 }
 
-/// The last events of a range, about `count` positions of it. The stretch's `next` is where it begins.
+/// The last events of a range: about `count` positions of it, and not many more than `bytes`. The stretch's `next` is where it
+/// begins.
 fn read_back(
     reader: &LogReader<'_>,
     range: &Range<u64>,
     count: usize,
+    bytes: usize,
 ) -> Result<super::log::Stretch, annals_journal::ReadError> {
-    let from = range.start.max(range.end.saturating_sub(count.clamp(64, POSITIONS_AT_ONCE) as u64));
-    let mut events = Vec::new();
+    let mut from = range.start.max(range.end.saturating_sub(count.clamp(64, POSITIONS_AT_ONCE) as u64));
+    let (mut events, mut kept): (Vec<RecordedEvent>, usize) = (Vec::new(), 0);
     let mut next = from;
     while next < range.end {
         let stretch = reader.read(next, range.end, READ_BYTES)?;
+        kept += stretch.events.iter().map(RecordedEvent::size_bytes).sum::<usize>();
         events.extend(stretch.events);
         next = stretch.next;
+        let too_many = |event: &&RecordedEvent| {
+            let is_too_much = kept - event.size_bytes() >= bytes;
+            kept -= if is_too_much { event.size_bytes() } else { 0 };
+            is_too_much
+        };
+        let count = events.iter().take_while(too_many).count();
+        if let Some(event) = events.drain(..count).next_back() {
+            from = super::behind(&event).0;
+        }
     }
     Ok(super::log::Stretch { events, next: from })
 }
