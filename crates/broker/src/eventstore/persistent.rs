@@ -34,6 +34,10 @@ pub(crate) const SUBSCRIPTIONS_LOG: LogId = LogId(9);
 const TICK: Duration = Duration::from_millis(500);
 /// Bytes of a subscription's name.
 const NAME_BYTES_MAX: usize = 200;
+/// Bytes of events that are looked at for reading ahead, which keeps only their positions.
+const AHEAD_BYTES: usize = 8 << 20;
+/// Bytes of events that are given at once, one event at least.
+const GIVEN_BYTES: usize = 16 << 20;
 
 /// Subscriptions by their store and name.
 type ByName = BTreeMap<(Uuid, Arc<str>), Arc<Group>>;
@@ -88,7 +92,7 @@ impl Groups {
         self.lock().values().filter(|group| group.store == store).cloned().collect()
     }
 
-    fn all(&self) -> Vec<Arc<Group>> {
+    pub(super) fn all(&self) -> Vec<Arc<Group>> {
         self.lock().values().cloned().collect()
     }
 
@@ -133,7 +137,7 @@ impl Broker {
             return Err(SubscriptionError::AlreadyExists { store, name });
         }
         let group = Arc::new(group);
-        inner.save(&group).await?;
+        inner.write_state(&group).await?;
         inner.state.stores.groups.lock().insert((store.id, request.name), Arc::clone(&group));
         Ok(group.describe())
     }
@@ -164,7 +168,7 @@ impl Broker {
     ) -> Result<SubscriptionDescription, SubscriptionError> {
         let (_, group) = self.inner.group(store, name)?;
         group.lock().set_options(options);
-        self.inner.save(&group).await?;
+        self.inner.save_of(store, &group).await?;
         group.ready.notify_waiters();
         Ok(group.describe())
     }
@@ -224,7 +228,7 @@ impl Broker {
     ) -> Result<usize, SubscriptionError> {
         let (_, group) = self.inner.group(store, name)?;
         let count = group.lock().replay(positions);
-        self.inner.save(&group).await?;
+        self.inner.save_of(store, &group).await?;
         group.ready.notify_waiters();
         Ok(count)
     }
@@ -241,7 +245,7 @@ impl Broker {
     ) -> Result<usize, SubscriptionError> {
         let (_, group) = self.inner.group(store, name)?;
         let count = group.lock().discard(positions);
-        self.inner.save(&group).await?;
+        self.inner.save_of(store, &group).await?;
         Ok(count)
     }
 
@@ -328,9 +332,27 @@ impl Inner {
         Ok(Position(found.ok_or_else(unknown)?.0 + 1))
     }
 
-    /// Writes the state of a subscription, if it has changed.
-    async fn save(&self, group: &Group) -> Result<(), SubscriptionError> {
+    /// As [`Inner::save`], for somebody who named the subscription.
+    async fn save_of(&self, store: &Arc<str>, group: &Arc<Group>) -> Result<(), SubscriptionError> {
+        if self.save(group).await? {
+            return Ok(());
+        }
+        let (store, name) = (Arc::clone(store), Arc::clone(&group.name));
+        Err(SubscriptionError::UnknownSubscription { store, name })
+    }
+
+    /// Writes the state of a subscription, if it has changed. `false` if it was deleted meanwhile: it must not come back.
+    pub(super) async fn save(&self, group: &Arc<Group>) -> Result<bool, SubscriptionError> {
         let _writing = group.writing.lock().await;
+        let now = self.state.stores.groups.get(group.store, &group.name);
+        if now.is_none_or(|now| !Arc::ptr_eq(&now, group)) {
+            return Ok(false);
+        }
+        self.write_state(group).await?;
+        Ok(true)
+    }
+
+    async fn write_state(&self, group: &Group) -> Result<(), SubscriptionError> {
         let Some(image) = group.lock().image() else { return Ok(()) };
         let value = record::value(&group.selection, group.with_system, &image.0);
         let record = Record { key: record::key(group.store, &group.name), value: Some(value) };
@@ -370,6 +392,7 @@ pub(crate) async fn keep(inner: Arc<Inner>) {
 impl Inner {
     /// The store of a subscription is gone.
     async fn forget(&self, group: &Group) {
+        let _writing = group.writing.lock().await;
         let record = Record { key: record::key(group.store, &group.name), value: None };
         if self.write_group(record).await.is_ok() {
             self.state.stores.groups.lock().remove(&(group.store, Arc::clone(&group.name)));
@@ -490,9 +513,14 @@ impl SubscriptionConsumer {
             let number = start.number(inner, store, Place::Position(from), false)?;
             let mut cursor = Cursor::from_position(store, &selection, with_system, number)?;
             cursor.extend(store, end, now_ms);
-            let selected = cursor.read(inner, store, (wanted, usize::MAX), now_ms)?;
+            let selected = cursor.read(inner, store, (wanted, AHEAD_BYTES), now_ms)?;
             let last = selected.events.last().map_or(from, |event| Position(event.position().0 + 1));
-            let looked_to = if selected.is_end { end } else { last };
+            let looked_to = match cursor.place() {
+                // A stream is read up to its end, which may have moved beyond that of the store meanwhile.
+                None => end.max(last),
+                Some(Place::Position(position)) => position,
+                Some(_) => last,
+            };
             let stream =
                 |event: &annals_eventstore::record::RecordedEvent| store.stream_number(event.stream());
             let found =
@@ -505,26 +533,37 @@ impl SubscriptionConsumer {
         Ok(())
     }
 
-    /// The events of leases. What is not there any more counts as handled.
+    /// The events of leases. What is not there any more counts as handled; what is too much at once waits on.
     async fn fetch(&self, leases: Vec<Lease>) -> Result<Vec<Delivered>, SubscriptionError> {
         let wanted = leases.clone();
         let pick = move |inner: &Inner, store: &Arc<StoreEntry>| -> Result<_, Failed> {
             let positions: Vec<u64> = wanted.iter().map(|lease| lease.position.0).collect();
-            let mut events = Vec::with_capacity(positions.len());
+            let (mut events, mut bytes) = (Vec::with_capacity(positions.len()), 0);
             LogReader::new(&inner.journal, store.log).pick(&positions, |event| {
+                bytes += event.size_bytes();
                 events.push(event);
-                true
+                bytes < GIVEN_BYTES
             })?;
+            let unread = events.last().filter(|_| bytes >= GIVEN_BYTES).map(|last| last.position());
+            let now_ms = inner.clock.now_ms();
+            let state = store.lock();
+            events.retain(|event| !state.hides(event, now_ms));
+            drop(state);
             inner.state.stores.keys.open(&mut events);
-            Ok(events)
+            Ok((events, unread))
         };
-        let events = self.inner.read_blocking(&self.store, pick).await?;
+        let (events, unread) = self.inner.read_blocking(&self.store, pick).await?;
         let mut found = events.into_iter().peekable();
         let mut delivered = Vec::with_capacity(leases.len());
+        let mut state = self.group.lock();
         for lease in leases {
+            if unread.is_some_and(|last| lease.position > last) {
+                state.not_given(self.id, lease.position);
+                continue;
+            }
             match found.next_if(|event| event.position() == lease.position) {
                 Some(event) => delivered.push(Delivered { event, delivery: lease.delivery }),
-                None => self.group.lock().gone(self.id, lease.position),
+                None => state.gone(self.id, lease.position),
             }
         }
         Ok(delivered)

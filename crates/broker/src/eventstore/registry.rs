@@ -78,6 +78,7 @@ impl Stores {
         if let Some(entry) = state.by_name.remove(&topic.name) {
             state.by_log.remove(&entry.log);
             entry.deleted.store(true, Ordering::Release);
+            entry.flushed.notify_waiters();
         }
     }
 

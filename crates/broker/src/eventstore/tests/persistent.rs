@@ -10,14 +10,12 @@ const NAME: &str = "mailer";
 
 impl World {
     async fn subscribe_all(&self, options: Options) {
-        let request = NewSubscription {
-            store: STORE.into(),
-            name: NAME.into(),
-            selection: Selection::Category("account".into()),
-            after: None,
-            with_system: false,
-            options,
-        };
+        self.subscribe(Selection::Category("account".into()), None, options).await;
+    }
+
+    async fn subscribe(&self, selection: Selection, after: Option<Place>, options: Options) {
+        let (store, name) = (STORE.into(), NAME.into());
+        let request = NewSubscription { store, name, selection, after, with_system: false, options };
         self.broker.create_subscription(&self.caller, request).await.unwrap();
     }
 
@@ -87,6 +85,86 @@ async fn parked_events_survive_a_restart_and_are_replayed() {
     world.broker.delete_subscription(&caller, &store, &name).await.unwrap();
     let ended = consumer.next(1).await;
     assert_eq!(ended.unwrap_err(), SubscriptionError::UnknownSubscription { store, name });
+}
+
+#[tokio::test]
+async fn one_that_begins_at_a_time_gets_what_comes_then() {
+    let world = World::with_store().await;
+    varied(&world).await;
+    let late = Place::Time(world.broker.inner.clock.now_ms() + 3_600_000);
+    world.subscribe(Selection::All, Some(late), Options::default()).await;
+    let appended = world.append("account-1", Expected::Any, &["Deposited"]).await.unwrap();
+    let consumer = world.consumer().await;
+    let given = tokio::time::timeout(Duration::from_secs(10), consumer.next(10)).await;
+    assert_eq!(positions(&given.unwrap().unwrap()), [appended.first_position.0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_is_being_written_is_given_once() {
+    const EVENTS: u64 = 3000;
+    let world = Arc::new(World::with_store().await);
+    let options = Options { in_flight_max: 1000, ..Options::default() };
+    world.subscribe(Selection::Stream(name("account-1")), None, options).await;
+    let mut writers = JoinSet::new();
+    for _ in 0..3 {
+        let world = Arc::clone(&world);
+        writers.spawn(async move {
+            for _ in 0..EVENTS / 3 {
+                world.append("account-1", Expected::Any, &["Deposited"]).await.unwrap();
+            }
+        });
+    }
+    let consumer = world.consumer().await;
+    let mut seen = std::collections::BTreeSet::new();
+    while (seen.len() as u64) < EVENTS {
+        let given = consumer.next(1000).await.unwrap();
+        for delivered in &given {
+            let position = delivered.event.position();
+            assert_eq!(delivered.delivery, 1, "{position}");
+            assert!(seen.insert(position), "{position} is given twice");
+        }
+        consumer.ack(&given.iter().map(|given| given.event.position()).collect::<Vec<_>>()).unwrap();
+    }
+    writers.join_all().await;
+}
+
+#[tokio::test]
+async fn a_deleted_one_is_not_written_again() {
+    let mut world = World::with_store().await;
+    varied(&world).await;
+    world.subscribe_all(Options::default()).await;
+    let consumer = world.consumer().await;
+    consumer.next(3).await.unwrap();
+    let [group] = &world.broker.inner.state.stores.groups.all()[..] else { panic!("there is one") };
+    let (store, name) = (STORE.into(), NAME.into());
+    world.broker.delete_subscription(&world.caller, &store, &name).await.unwrap();
+    assert!(!world.broker.inner.save(group).await.unwrap());
+    drop(consumer);
+    world.stop().await;
+    let world = World::open(&world.files);
+    assert!(world.broker.subscriptions(&world.caller, &store).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_too_large_to_be_given_at_once_waits_its_turn() {
+    let world = World::with_store().await;
+    for _ in 0..7 {
+        let event = Event::builder("/bank", "Large").json(&json!({"text": "x".repeat(3_900_000)}));
+        let events = vec![event.build(&world.broker.inner.clock).unwrap().into()];
+        let request = AppendEvents::to_stream(STORE, name("account-1"), Expected::Any, events);
+        world.broker.append_events(&world.caller, request).await.unwrap();
+    }
+    world.subscribe_all(Options::default()).await;
+    let consumer = world.consumer().await;
+    let (mut given, mut turns) = (Vec::new(), 0);
+    while given.len() < 7 {
+        let more = consumer.next(7).await.unwrap();
+        assert!(more.iter().all(|delivered| delivered.delivery == 1));
+        given.extend(positions(&more));
+        turns += 1;
+    }
+    assert_eq!(given, (0..7).collect::<Vec<_>>());
+    assert!(turns > 1, "28 MB at once");
 }
 
 /// Consumers come and go and the power fails; every event is given at least once.
