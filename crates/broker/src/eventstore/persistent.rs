@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use annals_clock::Uuid;
+use annals_eventstore::record::RecordedEvent;
 use annals_eventstore::subscription::{ConsumerId, Lease, Nack, NotLeased, Subscription};
 use annals_eventstore::{Position, TimestampMs};
 use annals_journal::LogId;
@@ -521,8 +522,7 @@ impl SubscriptionConsumer {
                 Some(Place::Position(position)) => position,
                 Some(_) => last,
             };
-            let stream =
-                |event: &annals_eventstore::record::RecordedEvent| store.stream_number(event.stream());
+            let stream = |event: &RecordedEvent| store.stream_number(event.stream());
             let found =
                 selected.events.iter().map(|event| (event.position(), stream(event))).collect::<Vec<_>>();
             Ok((found, looked_to))
@@ -544,7 +544,7 @@ impl SubscriptionConsumer {
                 events.push(event);
                 bytes < GIVEN_BYTES
             })?;
-            let unread = events.last().filter(|_| bytes >= GIVEN_BYTES).map(|last| last.position());
+            let unread = events.last().filter(|_| bytes >= GIVEN_BYTES).map(RecordedEvent::position);
             let now_ms = inner.clock.now_ms();
             let state = store.lock();
             events.retain(|event| !state.hides(event, now_ms));

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use annals::client::{Event, EventPage, ReadRequest, Selection};
+use annals::client::{ClientError, Event, EventPage, ReadRequest, Selection};
 use annals::store::Direction;
 use annals_clock::Clock;
 use anyhow::Result;
@@ -179,22 +179,20 @@ fn request(args: &Args) -> Result<ReadRequest> {
 }
 
 fn page(api: &StoreApi, args: &Args, request: &ReadRequest) -> Result<EventPage> {
-    let read = api.client().read(&api.store, request);
-    match &request.selection {
-        Selection::Stream(stream) if args.follow => {
-            let found = api.api.wait(read);
-            match found {
-                // What is followed may begin later.
-                Err(error) if error.problem("unknown-stream").is_some() => {
-                    let end = api.ask(api.client().store(&api.store))?.end;
-                    Ok(EventPage { events: Vec::new(), next: None, end: end.into() })
-                }
-                found => api.ask_of_stream(stream, std::future::ready(found)),
-            }
+    let read = || api.client().read(&api.store, request);
+    let Selection::Stream(stream) = &request.selection else { return api.ask(read()) };
+    let mut found = api.api.wait(read());
+    let is_unknown =
+        |found: &Result<_, ClientError>| found.as_ref().is_err_and(|e| e.problem("unknown-stream").is_some());
+    if args.follow && is_unknown(&found) {
+        // What is followed may begin later: behind this end, or before it was asked for.
+        let end = api.ask(api.client().store(&api.store))?.end;
+        found = api.api.wait(read());
+        if is_unknown(&found) {
+            return Ok(EventPage { events: Vec::new(), next: None, end: end.into() });
         }
-        Selection::Stream(stream) => api.ask_of_stream(stream, read),
-        _ => api.ask(read),
     }
+    api.ask_of_stream(stream, std::future::ready(found))
 }
 
 /// The place behind the last event.
