@@ -1,5 +1,6 @@
 //! Stores over a journal in memory: what users see, restarts, power failures, and the topic that a store is.
 
+mod followers;
 mod index;
 mod internal;
 mod persistent;
