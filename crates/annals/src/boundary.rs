@@ -92,7 +92,8 @@ impl<D: Decider> ExecuteOn<D> {
         Ok(Executed { events, state, revision, position: Some(appended.position), duplicate: false })
     }
 
-    /// The state, and the position of the last event that is in it.
+    /// The state, and the position up to where the store was looked at for it. Events behind the last one that is in the state
+    /// may match as well and not be shown any more: they are part of what was read all the same.
     async fn load(&self) -> Result<(D::State, Option<Position>), LoadError> {
         let mut read = Read::all().matching(self.query.clone());
         let (mut state, mut after) = (D::State::default(), None);
@@ -103,6 +104,7 @@ impl<D: Decider> ExecuteOn<D> {
                 let envelope = self.store.inner.codec.read_known::<D::Event>(recorded)?;
                 state = D::evolve(state, &envelope.event);
             }
+            after = after.max(page.looked_to);
             match page.next {
                 Some(next) => read.from = Some(next),
                 None => return Ok((state, after)),

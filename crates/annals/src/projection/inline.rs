@@ -247,7 +247,8 @@ async fn find<P: InlineProjection>(
     Ok(Found { revision: Some(stored.revision), ..found })
 }
 
-/// Applies the events of a view behind `after`.
+/// Applies the events of a view behind `after`. The condition begins behind all that was looked at, also behind events of the
+/// view that are not shown any more.
 async fn fold<P: InlineProjection>(
     store: &dyn Store,
     codec: &Codec,
@@ -267,6 +268,7 @@ async fn fold<P: InlineProjection>(
                 view = apply::<P>(view, &envelope.event, key)?;
             }
         }
+        after = after.max(page.looked_to);
         match page.next {
             Some(next) => read.from = Some(next),
             None => break,

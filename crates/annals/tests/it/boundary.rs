@@ -59,7 +59,7 @@ impl Decider for Enrolment {
     }
 }
 
-async fn enrol(store: EventStore, student: u32, course: u32) -> Option<(u32, u32)> {
+pub(crate) async fn enrol(store: EventStore, student: u32, course: u32) -> Option<(u32, u32)> {
     let boundary = Query::tags([Tag::of("student", &student)]).or(Query::tags([Tag::of("course", &course)]));
     let stream = StreamName::of("enrolment", &student.to_string()).unwrap();
     match store.execute_on::<Enrolment>(boundary, stream, Enrol { student, course }).retries(10_000).await {
