@@ -22,6 +22,8 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The name of the event that keeps a place.
 const MOVED: &str = "~ReactionMoved";
+/// How many places of a reaction are kept: the last one says everything.
+const PLACES_KEPT: u64 = 1;
 
 /// What is done because of events.
 ///
@@ -160,11 +162,16 @@ impl<R: Reaction> Reacting<R> {
     async fn keep(&mut self) -> Result<(), ModelError> {
         let data = serde_json::json!(self.place).to_string();
         let event = NewEvent::own(&self.store.inner.clock, MOVED, data);
-        let append = Append::to(stream::<R>()?, Expected::after(self.kept), vec![event]);
+        let stream = stream::<R>()?;
+        let append = Append::to(stream.clone(), Expected::after(self.kept), vec![event]);
         let store: &Arc<dyn Store> = &self.store.inner.store;
         match store.append(append).await {
             Ok(appended) => {
+                let is_first = self.kept.is_none();
                 self.kept = appended.revisions.first().map(|(_, revision)| *revision);
+                if is_first {
+                    self.store.keep_last(&stream, PLACES_KEPT).await;
+                }
                 Ok(())
             }
             Err(AppendError::Conflict { .. }) => {

@@ -3,7 +3,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use annals::projection::{Phase, ProjectionOptions, Reaction, ReactionError, StartAt, WaitError};
-use annals::{Envelope, EventStore};
+use annals::store::{Read, StreamName};
+use annals::{Annals, Envelope, EventStore};
 
 use super::account::{Account, AccountEvent, Command, open, store};
 
@@ -45,6 +46,23 @@ async fn a_reaction_happens_once_over_restarts_and_rebuilds() {
     let mut total = store.live::<super::live::Total>();
     total.rebuild().await.unwrap();
     assert_eq!(sent.lock().unwrap().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_the_last_place_is_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let annals = Annals::open(directory.path()).await.unwrap();
+    let store = annals.store("bank").await.unwrap();
+    for id in ["1", "2", "3"] {
+        open(&store, id, "C1", &[]).await;
+        let welcome = store.react(Welcome { sent: Sent::default() });
+        welcome.wait_for(head(&store).await).await.unwrap();
+        welcome.stop().await;
+    }
+    let places = Read::stream(StreamName::new("~reaction-welcome").unwrap());
+    let places = store.raw().read(places).await.unwrap().events;
+    assert_eq!(places.iter().map(|place| place.revision.0).collect::<Vec<_>>(), [2]);
+    annals.close().await;
 }
 
 struct FromNow(Sent);
