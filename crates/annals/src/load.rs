@@ -58,7 +58,8 @@ impl AsOf {
 pub struct Loaded<S> {
     /// The state.
     pub state: S,
-    /// The revision of the last event that counted; none if there was none.
+    /// The revision of the last event that counted; none if there was none. Of the state as it is now it is that of the
+    /// stream's last event, also if that event is not shown any more.
     pub revision: Option<Revision>,
     /// How many events were read for it, those in a snapshot not among them.
     pub events_read: usize,
@@ -75,12 +76,12 @@ impl<S> Loaded<S> {
         Self { state, revision: Some(revision), events_read: 0, since }
     }
 
-    /// Whether any event counted.
+    /// Whether there is a revision: that any event counted, or at least was there.
     pub fn exists(&self) -> bool {
         self.revision.is_some()
     }
 
-    /// How many events the state comes from: the version, as the textbooks count.
+    /// How many events there were up to this state: the version, as the textbooks count.
     pub fn version(&self) -> u64 {
         self.revision.map_or(0, |revision| revision.0 + 1)
     }
@@ -164,7 +165,13 @@ impl EventStore {
             }
             match page.next {
                 Some(next) => read.from = Some(next),
-                None => return Ok(loaded),
+                None => {
+                    if as_of == AsOf::Now {
+                        // Events that are not shown are part of what a decision has seen.
+                        loaded.revision = loaded.revision.max(page.last_revision);
+                    }
+                    return Ok(loaded);
+                }
             }
         }
     }

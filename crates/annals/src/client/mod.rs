@@ -46,7 +46,7 @@ use crate::{Clock, ErrorKind};
 
 pub use error::{ClientError, Problem};
 pub use event::{Append, Appended, AppendedStream, Condition, Event, Guard, NewEvent, Write};
-pub use page::{EventPage, ReadRequest};
+pub use page::{EventPage, ReadRequest, StreamNow};
 pub use stores::{Scavenged, StoreInfo};
 pub use streams::{NamePage, Names, StreamInfo, StreamMetadata};
 pub use subscriptions::{

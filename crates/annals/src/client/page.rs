@@ -54,6 +54,20 @@ pub struct EventPage {
     pub next: Option<u64>,
     /// The position behind the last event of the store.
     pub end: Position,
+    /// What the stream is like, where one is read.
+    #[serde(default)]
+    pub stream: Option<StreamNow>,
+}
+
+/// What a stream is like that is read.
+#[derive(Clone, Debug, Deserialize)]
+pub struct StreamNow {
+    /// Its name.
+    pub name: String,
+    /// `exists`, as nothing else is read.
+    pub state: String,
+    /// The revision of its last event, whether that event is still shown or not.
+    pub last_revision: Option<Revision>,
 }
 
 #[derive(Deserialize)]

@@ -82,7 +82,9 @@ impl Store for EmbeddedStore {
         for event in &found.events {
             events.extend(from_recorded(event, &read)?);
         }
-        Ok(Page { events, next, looked_to })
+        let last_revision = found.stream.and_then(api::StreamState::last);
+        let last_revision = last_revision.map(|revision| Revision(revision.0));
+        Ok(Page { events, next, looked_to, last_revision })
     }
 
     async fn head(&self) -> Result<Option<Position>, ReadError> {

@@ -64,7 +64,10 @@ impl Store for MemoryStore {
         let state = self.state();
         Ok(match &read.source {
             Source::Stream(stream) => match state.streams.get(stream) {
-                Some(places) => page(&state.events, places.len(), |index| places[index], &read),
+                Some(places) => {
+                    let page = page(&state.events, places.len(), |index| places[index], &read);
+                    Page { last_revision: state.last_revision(stream), ..page }
+                }
                 None => Page::default(),
             },
             Source::All | Source::Category(_) | Source::Prefix(_) => {

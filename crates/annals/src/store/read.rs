@@ -274,4 +274,7 @@ pub struct Page {
     /// Up to where this page has looked, where the source is not one stream: there is nothing more at or before this
     /// position, forward.
     pub looked_to: Option<Position>,
+    /// Where the source is one stream, the revision of its last event, whether that event is still shown or not: what an append
+    /// must expect. None if there is no event, or the stream is deleted.
+    pub last_revision: Option<Revision>,
 }

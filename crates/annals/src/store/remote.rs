@@ -72,7 +72,8 @@ impl Store for RemoteStore {
         for event in found.events {
             events.extend(from_event(event, &read)?);
         }
-        Ok(Page { events, next: found.next, looked_to })
+        let last_revision = found.stream.and_then(|stream| stream.last_revision);
+        Ok(Page { events, next: found.next, looked_to, last_revision })
     }
 
     async fn head(&self) -> Result<Option<Position>, ReadError> {

@@ -1,10 +1,12 @@
 //! Events that are not shown any more, since somebody has deleted their stream or limited what it shows.
 
-use annals::Annals;
-use annals::client::StreamMetadata;
-use annals::store::Expected;
+use std::time::Duration;
 
-use super::account::open;
+use annals::client::StreamMetadata;
+use annals::store::{Expected, Revision};
+use annals::{Annals, SnapshotPolicy};
+
+use super::account::{Account, Command, open};
 use super::boundary::enrol;
 use super::inline::{First, wealth};
 use super::served::Served;
@@ -43,4 +45,37 @@ async fn decisions_on_queries_and_views_do_not_stumble_over_them() {
             annals.close().await;
         }
     }
+}
+
+/// Balances begin anew, for what they came from is not shown any more; and the stream is counted on.
+async fn an_account_goes_on(annals: &Annals, expected: u64) {
+    let store = annals.store("s").snapshots::<Account>(SnapshotPolicy::every_events(2)).await.unwrap();
+    let loaded = store.load::<Account>("1").await.unwrap();
+    assert_eq!((&loaded.state.customer, loaded.version(), loaded.events_read), (&None, expected, 0));
+    let opened = store.execute::<Account>("1", Command::Open("C1")).await.unwrap();
+    assert_eq!(opened.revision, Some(Revision(expected)));
+    let next =
+        store.execute::<Account>("1", Command::Deposit(7)).expecting(Expected::Exact(Revision(expected)));
+    assert_eq!(next.await.unwrap().state.balance, 7);
+    assert_eq!(store.load::<Account>("1").at_revision(expected).await.unwrap().state.balance, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_aggregate_without_any_shown_event_takes_commands() {
+    let directory = tempfile::tempdir().unwrap();
+    let served = Served::start(directory.path()).await;
+    let (annals, client) = (served.connect().await, served.client());
+    open(&annals.store("s").await.unwrap(), "1", "C1", &[5]).await;
+    let before =
+        |revision: u64| StreamMetadata { truncate_before: Some(revision.into()), ..Default::default() };
+    client.set_stream_metadata("s", "account-1", &before(2), Expected::Any).await.unwrap();
+    an_account_goes_on(&annals, 2).await;
+    // Once more, with an age that all of them have reached.
+    let no_age = StreamMetadata { max_age_seconds: Some(1), ..Default::default() };
+    client.set_stream_metadata("s", "account-1", &no_age, Expected::Any).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    served.stop().await;
+    let annals = Annals::open(directory.path()).await.unwrap();
+    an_account_goes_on(&annals, 4).await;
+    annals.close().await;
 }

@@ -58,6 +58,13 @@ pub(super) async fn both_directions_and_pages(store: &dyn Store) {
     assert_eq!(names(&all(store, read().from_revision(1).backward()).await), ["N1", "N0"]);
     assert_eq!(names(&all(store, read().from_revision(10)).await), [""; 0]);
     assert_eq!(all(store, Read::all().limit(7)).await.len(), 20);
+    for read in [read().limit(1), read().backward(), read().from_revision(10)] {
+        assert_eq!(store.read(read).await.unwrap().last_revision, Some(Revision(9)));
+    }
+    let others = [Read::all(), Read::stream(stream("c-1"))];
+    for read in others {
+        assert_eq!(store.read(read).await.unwrap().last_revision, None);
+    }
     let from = Read::all().from_position(forward[9].position);
     assert_eq!(names(&all(store, from.clone()).await), ["N9", "Other"]);
     assert_eq!(names(&store.read(from.backward().limit(2)).await.unwrap().events), ["N9", "Other"]);

@@ -125,7 +125,7 @@ pub(crate) fn run(api: &StoreApi, args: &Args) -> Result<()> {
     let mut left = args.count.unwrap_or(u64::MAX);
     loop {
         request.limit = Some(left.min(PAGE as u64) as usize);
-        let EventPage { events, next, end } = page(api, args, &request)?;
+        let EventPage { events, next, end, .. } = page(api, args, &request)?;
         left -= (events.len() as u64).min(left);
         print(args, &events)?;
         if left == 0 {
@@ -189,7 +189,7 @@ fn page(api: &StoreApi, args: &Args, request: &ReadRequest) -> Result<EventPage>
         let end = api.ask(api.client().store(&api.store))?.end;
         found = api.api.wait(read());
         if is_unknown(&found) {
-            return Ok(EventPage { events: Vec::new(), next: None, end: end.into() });
+            return Ok(EventPage { events: Vec::new(), next: None, end: end.into(), stream: None });
         }
     }
     api.ask_of_stream(stream, std::future::ready(found))
