@@ -1,8 +1,9 @@
 //! The `#[event(…)]` attributes of a variant, a struct or a field, checked where they stand.
 
 use proc_macro2::Span;
+use syn::meta::ParseNestedMeta;
 use syn::spanned::Spanned;
-use syn::{Attribute, Error, LitInt, LitStr, Result};
+use syn::{Attribute, Error, Expr, LitInt, LitStr, Result};
 
 /// Longer names are refused by the store.
 const NAME_BYTES_MAX: usize = 200;
@@ -17,23 +18,37 @@ pub(crate) struct Naming {
 }
 
 impl Naming {
-    /// Reads the attributes of the variant or struct `ident`.
-    pub(crate) fn read(attributes: &[Attribute], ident: &syn::Ident) -> Result<Self> {
+    /// Reads the attributes of the variant `ident`.
+    pub(crate) fn of_variant(attributes: &[Attribute], ident: &syn::Ident) -> Result<Self> {
+        Self::read(attributes, ident, |_| Ok(false))
+    }
+
+    /// Reads the attributes of the struct `ident`, which is a type as a whole as well.
+    pub(crate) fn of_struct(attributes: &[Attribute], ident: &syn::Ident) -> Result<(Self, Whole)> {
+        let mut whole = Whole::default();
+        let naming = Self::read(attributes, ident, |meta| whole.take(meta))?;
+        Ok((naming, whole))
+    }
+
+    /// Leaves to `other` what it takes.
+    fn read(
+        attributes: &[Attribute],
+        ident: &syn::Ident,
+        mut other: impl FnMut(&ParseNestedMeta<'_>) -> Result<bool>,
+    ) -> Result<Self> {
         let (mut name, mut version, mut reads) = (None, None, None);
-        for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("event")) {
-            attribute.parse_nested_meta(|meta| {
-                if meta.path.is_ident("name") {
-                    name = Some(meta.value()?.parse::<LitStr>()?);
-                } else if meta.path.is_ident("version") {
-                    version = Some(meta.value()?.parse::<LitInt>()?);
-                } else if meta.path.is_ident("reads") {
-                    reads = Some(meta.value()?.parse::<LitInt>()?);
-                } else {
-                    return Err(meta.error("unknown attribute: use `name`, `version` or `reads`"));
-                }
-                Ok(())
-            })?;
-        }
+        each_event(attributes, |meta| {
+            if meta.path.is_ident("name") {
+                name = Some(meta.value()?.parse::<LitStr>()?);
+            } else if meta.path.is_ident("version") {
+                version = Some(meta.value()?.parse::<LitInt>()?);
+            } else if meta.path.is_ident("reads") {
+                reads = Some(meta.value()?.parse::<LitInt>()?);
+            } else if !other(&meta)? {
+                return Err(meta.error("unknown attribute: use `name`, `version` or `reads`"));
+            }
+            Ok(())
+        })?;
         let span = name.as_ref().map_or_else(|| ident.span(), LitStr::span);
         let name = name.map_or_else(|| ident.to_string(), |name| name.value());
         check_name(&name, span)?;
@@ -77,23 +92,83 @@ fn read_from(literal: Option<&LitInt>, version: u32) -> Result<u32> {
     Ok(reads)
 }
 
-/// The key of the tag that a field gives, if it gives one.
-pub(crate) fn tag_key(field: &syn::Field) -> Result<Option<String>> {
-    let mut key = None;
-    for attribute in field.attrs.iter().filter(|attribute| attribute.path().is_ident("event")) {
-        attribute.parse_nested_meta(|meta| {
-            if !meta.path.is_ident("tag") {
-                return Err(meta.error("unknown attribute of a field: use `tag` or `tag = \"key\"`"));
+/// What is said of a type as a whole: by functions, where no field can say it.
+#[derive(Default)]
+pub(crate) struct Whole {
+    /// Names the subject of a value.
+    pub(crate) encrypt_for: Option<Expr>,
+    /// Gives what stands in for a shredded event.
+    pub(crate) shredded: Option<Expr>,
+}
+
+impl Whole {
+    /// Takes an attribute, if it is one of these.
+    fn take(&mut self, meta: &ParseNestedMeta<'_>) -> Result<bool> {
+        let place = if meta.path.is_ident("encrypt_for") {
+            &mut self.encrypt_for
+        } else if meta.path.is_ident("shredded") {
+            &mut self.shredded
+        } else {
+            return Ok(false);
+        };
+        *place = Some(meta.value()?.parse()?);
+        Ok(true)
+    }
+
+    /// Reads the attributes of an enum.
+    pub(crate) fn of_enum(attributes: &[Attribute]) -> Result<Self> {
+        let mut whole = Self::default();
+        each_event(attributes, |meta| {
+            if whole.take(&meta)? {
+                return Ok(());
             }
-            key = Some(if meta.input.peek(syn::Token![=]) {
-                checked_key(&meta.value()?.parse()?)?
+            Err(meta.error("unknown attribute of an enum: use `encrypt_for` or `shredded`, the rest belongs to its variants"))
+        })?;
+        Ok(whole)
+    }
+}
+
+/// What the attributes of a field say.
+#[derive(Default)]
+pub(crate) struct FieldSays {
+    /// The key of the tag that it gives.
+    pub(crate) tag: Option<String>,
+    /// The kind of the subject that it names.
+    pub(crate) encrypt_for: Option<String>,
+}
+
+impl FieldSays {
+    pub(crate) fn read(field: &syn::Field) -> Result<Self> {
+        let mut says = Self::default();
+        each_event(&field.attrs, |meta| {
+            if meta.path.is_ident("tag") {
+                says.tag = Some(key(field, &meta, "tag")?);
+            } else if meta.path.is_ident("encrypt_for") {
+                says.encrypt_for = Some(key(field, &meta, "encrypt_for")?);
             } else {
-                field_name(field)?
-            });
+                return Err(meta.error("unknown attribute of a field: use `tag` or `encrypt_for`"));
+            }
             Ok(())
         })?;
+        Ok(says)
     }
-    Ok(key)
+}
+
+fn each_event(
+    attributes: &[Attribute],
+    mut visit: impl FnMut(ParseNestedMeta<'_>) -> Result<()>,
+) -> Result<()> {
+    let mut ours = attributes.iter().filter(|attribute| attribute.path().is_ident("event"));
+    ours.try_for_each(|attribute| attribute.parse_nested_meta(&mut visit))
+}
+
+/// The key that stands behind an attribute of a field; without one, the field's name.
+fn key(field: &syn::Field, meta: &ParseNestedMeta<'_>, attribute: &str) -> Result<String> {
+    if meta.input.peek(syn::Token![=]) {
+        checked_key(&meta.value()?.parse()?)
+    } else {
+        field_name(field, attribute)
+    }
 }
 
 fn checked_key(key: &LitStr) -> Result<String> {
@@ -102,14 +177,15 @@ fn checked_key(key: &LitStr) -> Result<String> {
     if text.is_empty() || text.starts_with('$') || !text.chars().all(valid) {
         return Err(Error::new(
             key.span(),
-            "the key of a tag has neither spaces nor colons and does not start with `$`",
+            "the key of a tag or subject has neither spaces nor colons and does not start with `$`",
         ));
     }
     Ok(text)
 }
 
-fn field_name(field: &syn::Field) -> Result<String> {
+fn field_name(field: &syn::Field, attribute: &str) -> Result<String> {
     use syn::ext::IdentExt;
-    let nameless = || Error::new(field.span(), "a field without a name needs `tag = \"key\"`");
+    let nameless =
+        || Error::new(field.span(), format!("a field without a name needs `{attribute} = \"key\"`"));
     field.ident.as_ref().map(|ident| ident.unraw().to_string()).ok_or_else(nameless)
 }

@@ -18,9 +18,13 @@ use proc_macro::TokenStream;
 /// | `#[event(version = 2)]` | variant, struct | the version that is written; without it, 1 |
 /// | `#[event(reads = 1)]` | variant, struct | the oldest version that this very type reads as it is; without it, `version` |
 /// | `#[event(tag)]`, `#[event(tag = "account")]` | field | the event carries the tag `FIELD:VALUE` or `account:VALUE` |
+/// | `#[event(encrypt_for)]`, `#[event(encrypt_for = "person")]` | field | the event's data is encrypted with the key of the subject `FIELD:VALUE` or `person:VALUE` |
+/// | `#[event(encrypt_for = Self::subject)]` | enum, struct | so does this `fn(&Self) -> Option<String>` for every value; `None`: it is not encrypted |
+/// | `#[event(shredded = Self::shredded_as)]` | enum, struct | this `fn(&EventType, &Recorded) -> Option<Self>` gives what stands in for an event whose key was shredded |
 ///
 /// A field of type `Option` gives a tag if there is a value, one of type `Vec` one for each item; the rest must implement
-/// `Display`.
+/// `Display`. A field that names a subject has one value. Of a variant that holds a struct, as `Placed(OrderPlaced)` does, only
+/// the variant's own attributes count and not those inside of the struct.
 ///
 /// ```
 /// use annals::Event;

@@ -101,8 +101,9 @@ impl<D: Decider> ExecuteOn<D> {
             let page = self.store.raw().read(read.clone()).await?;
             for recorded in page.events {
                 after = Some(recorded.position);
-                let envelope = self.store.inner.codec.read_known::<D::Event>(recorded)?;
-                state = D::evolve(state, &envelope.event);
+                if let Some(envelope) = self.store.inner.codec.read_known::<D::Event>(recorded)? {
+                    state = D::evolve(state, &envelope.event);
+                }
             }
             after = after.max(page.looked_to);
             match page.next {

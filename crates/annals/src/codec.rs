@@ -105,9 +105,11 @@ impl DecodeError {
 }
 
 impl Codec {
-    /// Reads `recorded` as an `E`; `None` if it is none of `E`'s event types.
+    /// Reads `recorded` as an `E`; `None` if it is none of `E`'s event types, or was shredded and nothing stands in for it.
     pub(crate) fn read<E: Event>(&self, recorded: Recorded) -> Result<Option<Envelope<E>>, DecodeError> {
-        let event = if self.upcasters.concerns(&recorded.name, recorded.version) {
+        let event = if recorded.shredded {
+            self.known::<E>(&recorded).and_then(|known| E::shredded(known, &recorded))
+        } else if self.upcasters.concerns(&recorded.name, recorded.version) {
             self.read_upcast(&recorded)?
         } else {
             self.read_as_it_is(&recorded)?
@@ -116,13 +118,19 @@ impl Codec {
     }
 
     /// Like [`Codec::read`], where the stream holds nothing but events of `E`.
-    pub(crate) fn read_known<E: Event>(&self, recorded: Recorded) -> Result<Envelope<E>, DecodeError> {
+    pub(crate) fn read_known<E: Event>(
+        &self,
+        recorded: Recorded,
+    ) -> Result<Option<Envelope<E>>, DecodeError> {
+        if recorded.shredded && self.known::<E>(&recorded).is_some() {
+            return self.read(recorded);
+        }
         let unknown = DecodeError::UnknownType {
             name: recorded.name.clone(),
             stream: recorded.stream.to_string(),
             position: recorded.position.0,
         };
-        self.read(recorded)?.ok_or(unknown)
+        self.read(recorded)?.ok_or(unknown).map(Some)
     }
 
     /// The names under which events of `E` may be stored, those from before a renaming included.
@@ -130,6 +138,11 @@ impl Codec {
         let mut names: Vec<String> = E::TYPES.iter().map(|known| known.name.to_owned()).collect();
         self.upcasters.add_former_names(&mut names);
         names
+    }
+
+    /// The event type that `recorded` is read as, whatever its data is.
+    fn known<E: Event>(&self, recorded: &Recorded) -> Option<&'static EventType> {
+        event_type::<E>(self.upcasters.end(&recorded.name, recorded.version).0)
     }
 
     fn read_as_it_is<E: Event>(&self, recorded: &Recorded) -> Result<Option<E>, DecodeError> {

@@ -26,13 +26,31 @@ pub struct Envelope<E> {
     pub tags: Vec<Tag>,
     /// What it was caused by, and what else was stored beside it.
     pub metadata: Metadata,
+    /// Whether its data is stored encrypted.
+    pub encrypted: bool,
+    /// Whether its key was shredded, so that the event is what [`crate::Event::shredded`] says in its place.
+    pub shredded: bool,
 }
 
 impl<E> Envelope<E> {
     pub(crate) fn new(event: E, recorded: Recorded) -> Self {
-        let Recorded { name, version, id, stream, revision, position, recorded_ms, tags, metadata, data: _ } =
+        let Recorded { name, version, id, stream, revision, position, recorded_ms, tags, metadata, .. } =
             recorded;
-        Self { event, name, version, id, stream, revision, position, recorded_ms, tags, metadata }
+        let Recorded { encrypted, shredded, .. } = recorded;
+        Self {
+            event,
+            name,
+            version,
+            id,
+            stream,
+            revision,
+            position,
+            recorded_ms,
+            tags,
+            metadata,
+            encrypted,
+            shredded,
+        }
     }
 
     /// When it was stored, as a time.

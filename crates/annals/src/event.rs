@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::store::Recorded;
 use crate::variant;
 
 /// A set of event types that one Rust type stands for. Implemented by `#[derive(Event)]`.
@@ -20,8 +21,23 @@ pub trait Event: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Which one this value is.
     fn event_type(&self) -> &'static EventType;
 
-    /// The tags under which this value is found; see [`crate::store::Query`].
+    /// The tags under which this value is found; see [`crate::store::Query`]. They are stored readable, also where the data is
+    /// encrypted.
     fn tags(&self) -> Vec<Tag>;
+
+    /// For whose key the data of this value is encrypted, such as `person:7`; `None`: it is stored as it is. The subject's name
+    /// is stored nowhere. [`crate::EventStore::shred`] makes the data unreadable for good.
+    fn encrypt_for(&self) -> Option<String> {
+        None
+    }
+
+    /// What stands in for a stored event whose data is gone, since its key was shredded. `recorded` has what is left of it,
+    /// `event_type` is the one among [`Event::TYPES`] that it would have been read as. `None`: it is left out, and everything
+    /// goes on with the next event.
+    fn shredded(event_type: &EventType, recorded: &Recorded) -> Option<Self> {
+        let _ = (event_type, recorded);
+        None
+    }
 
     /// The data of this value as JSON.
     ///

@@ -8,8 +8,8 @@ use crate::codec::Codec;
 use crate::projection::InlineProjections;
 use crate::snapshot::Snapshots;
 use crate::store::{
-    Append, AppendError, Appended, Expected, Metadata, NameError, NewEvent, Position, Read, ReadError, Store,
-    StreamName, Subscription,
+    Append, AppendError, Appended, Expected, Metadata, NameError, NewEvent, Position, Read, ReadError,
+    ShredError, Store, StreamName, Subscription, is_subject,
 };
 use crate::{Clock, Decider, DecodeError, EncodeError, Envelope, ErrorKind, Event, Execute, Load, Tag};
 
@@ -86,7 +86,8 @@ impl EventStore {
 
     /// Reads all events of `E` that `read` asks for, page after page, up to its limit if it is below a page.
     ///
-    /// All of them are held in memory: for a whole store use [`EventStore::subscribe`].
+    /// All of them are held in memory: for a whole store use [`EventStore::subscribe`]. What was shredded is left out, unless
+    /// [`Event::shredded`] puts something in its place.
     ///
     /// # Errors
     /// [`ReadEventsError`]
@@ -112,7 +113,7 @@ impl EventStore {
         Subscription::new(Arc::clone(&self.inner.store), read)
     }
 
-    /// Reads an event, as a subscription gives it, as an `E`; `None` if it is none.
+    /// Reads an event, as a subscription gives it, as an `E`; `None` if it is none, or was shredded and nothing stands in for it.
     ///
     /// # Errors
     /// [`DecodeError`]
@@ -121,6 +122,48 @@ impl EventStore {
         recorded: crate::store::Recorded,
     ) -> Result<Option<Envelope<E>>, DecodeError> {
         self.inner.codec.read(recorded)
+    }
+
+    /// Deletes the key of a subject: what was encrypted for it ([`Event::encrypt_for`]) cannot be read any more, by anybody. Says
+    /// whether there was a key; if not, nothing was encrypted for a subject of that name, or it was shredded before.
+    ///
+    /// The events stay where they are, without their data. Aggregates and projections meet what [`Event::shredded`] puts in their
+    /// place, or nothing. Snapshots and inline views never hold what is encrypted, so they need no care. A live view and a
+    /// read model in a database have read it: see to it that they forget, by a rebuild or by an event that tells them to.
+    ///
+    /// ```
+    /// use annals::{Annals, Event};
+    /// use annals::store::{Read, StreamName};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Event, Serialize, Deserialize)]
+    /// enum CustomerEvent {
+    ///     CustomerMoved {
+    ///         #[event(tag = "customer", encrypt_for)]
+    ///         customer: u32,
+    ///         address: String,
+    ///     },
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let store = Annals::in_memory().store("shop").await?;
+    /// let moved = CustomerEvent::CustomerMoved { customer: 7, address: "Main Street 1".into() };
+    /// store.append(StreamName::of("customer", "7")?, vec![moved]).await?;
+    ///
+    /// assert!(store.shred("customer:7").await?);
+    /// assert!(store.read::<CustomerEvent>(Read::all()).await?.is_empty());
+    /// let left = &store.raw().read(Read::all()).await?.events[0];
+    /// assert!(left.shredded && left.data.is_empty() && left.name == "CustomerMoved");
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ShredError`]; after [`ShredError::Incomplete`] do it again.
+    pub async fn shred(&self, subject: &str) -> Result<bool, ShredError> {
+        if !is_subject(subject) {
+            return Err(ShredError::Subject { len: subject.len() });
+        }
+        self.inner.store.shred(subject).await
     }
 
     /// The position of the last event.
@@ -166,6 +209,7 @@ impl EventStore {
                 data: event.encode()?.into(),
                 tags,
                 metadata: metadata.clone(),
+                encrypt_for: event.encrypt_for(),
             })
         };
         events.iter().map(encode).collect()

@@ -258,7 +258,8 @@ impl<D: Decider> Execute<D> {
         let snapshot = events.last().and_then(|last| {
             let revision = Revision(before.map_or(0, |before| before.0 + 1) + events.len() as u64 - 1);
             let bytes = events.iter().map(|event| event.data.len()).sum();
-            let after = After::<D> { state, revision, event_id: &last.id, bytes };
+            let secrets = events.iter().any(|event| event.encrypt_for.is_some());
+            let after = After::<D> { state, revision, event_id: &last.id, bytes, secrets };
             snapshots.due(stream, since, &after, clock)
         });
         let mut append = Append::to(stream.clone(), Expected::after(before), events);

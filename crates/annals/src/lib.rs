@@ -69,6 +69,8 @@
 //!
 //! Promises: what was acknowledged is durable (the in-memory store aside). A command's events are stored together or not
 //! at all, and only if nothing that its decision read has changed. Snapshots are a cache: delete them and nothing is lost.
+//! What an event type says to encrypt for somebody ([`Event::encrypt_for`]) is stored nowhere else by this crate, and is gone for good
+//! after [`EventStore::shred`].
 
 // The derive macro names this crate by its name, in its own tests as everywhere else.
 #[cfg(test)]

@@ -72,7 +72,7 @@ impl<S> Loaded<S> {
     }
 
     pub(crate) fn from_snapshot(state: S, revision: Revision) -> Self {
-        let since = Since { version: revision.0 + 1, bytes: 0 };
+        let since = Since { version: revision.0 + 1, ..Since::default() };
         Self { state, revision: Some(revision), events_read: 0, since }
     }
 
@@ -159,9 +159,10 @@ impl EventStore {
             let page = self.inner.store.read(read.clone()).await?;
             for recorded in page.events {
                 (loaded.revision, loaded.events_read) = (Some(recorded.revision), loaded.events_read + 1);
-                loaded.since.bytes += recorded.data.len();
-                let envelope = self.inner.codec.read_known::<D::Event>(recorded)?;
-                loaded.state = D::evolve(loaded.state, &envelope.event);
+                loaded.since.add(&recorded);
+                if let Some(envelope) = self.inner.codec.read_known::<D::Event>(recorded)? {
+                    loaded.state = D::evolve(loaded.state, &envelope.event);
+                }
             }
             match page.next {
                 Some(next) => read.from = Some(next),

@@ -3,6 +3,8 @@
 //! A snapshot is only a cache. It is stored by the very append that made it due, in a stream of its own
 //! (`~snapshot-STREAM`). It is used only if the event that it ends with is still where it was, by id; whatever else is wrong
 //! with it, the events are replayed instead. Deleting every snapshot changes nothing but the time that loading takes.
+//!
+//! A snapshot is stored readable. So there is none of a state that comes from an encrypted event, until that event is shredded.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -19,10 +21,13 @@ use crate::{Clock, Decider, EventStore, Loaded};
 
 /// The name of the event that holds a snapshot.
 const TAKEN: &str = "~SnapshotTaken";
+/// Snapshots of version 1 may hold what comes from encrypted events; they are passed over.
+const TAKEN_VERSION: u32 = 2;
 /// How many snapshots of a stream are kept, and looked at for one that is old enough for a question about the past.
 pub(crate) const SNAPSHOTS_KEPT: u64 = 16;
 
-/// When a snapshot is taken, and of which shape of the state.
+/// When a snapshot is taken, and of which shape of the state. Never of a state that comes from an encrypted event that can be
+/// read: a snapshot would keep what [`EventStore::shred`] takes away.
 ///
 /// ```
 /// use annals::SnapshotPolicy;
@@ -94,6 +99,15 @@ pub(crate) struct Since {
     pub(crate) version: u64,
     /// The bytes of the events that were read behind it.
     pub(crate) bytes: usize,
+    /// Whether one of them is encrypted and can be read.
+    pub(crate) secrets: bool,
+}
+
+impl Since {
+    pub(crate) fn add(&mut self, recorded: &Recorded) {
+        self.bytes += recorded.data.len();
+        self.secrets |= recorded.tells_secrets();
+    }
 }
 
 impl Snapshots {
@@ -123,14 +137,14 @@ impl Snapshots {
     ) -> Option<StreamWrite> {
         let codec = self.codec::<D>()?;
         let events = (after.revision.0 + 1).saturating_sub(since.version);
-        if !codec.policy.is_due(events, since.bytes + after.bytes) {
+        if since.secrets || after.secrets || !codec.policy.is_due(events, since.bytes + after.bytes) {
             return None;
         }
         let data = codec.taken(after).inspect_err(|error| {
             tracing::warn!(%error, %stream, "a state cannot be written, so there is no snapshot of it");
         });
         let data = data.ok().filter(|data| data.len() <= EVENT_BYTES_MAX)?;
-        let event = NewEvent::own(clock, TAKEN, data);
+        let event = NewEvent { version: TAKEN_VERSION, ..NewEvent::own(clock, TAKEN, data) };
         let stream = snapshot_stream(stream)?;
         Some(StreamWrite { stream, expected: Expected::Any, events: vec![event] })
     }
@@ -143,6 +157,8 @@ pub(crate) struct After<'a, D: Decider> {
     pub(crate) event_id: &'a str,
     /// Bytes of the new events.
     pub(crate) bytes: usize,
+    /// Whether one of them is encrypted.
+    pub(crate) secrets: bool,
 }
 
 impl<S> Codec<S> {
@@ -155,7 +171,7 @@ impl<S> Codec<S> {
     /// The state in a snapshot, if it is of the right shape.
     fn read(&self, recorded: &Recorded) -> Option<(S, Revision, String)> {
         let taken: Taken = serde_json::from_slice(&recorded.data).ok()?;
-        if taken.shape != self.policy.shape {
+        if taken.shape != self.policy.shape || recorded.version < TAKEN_VERSION {
             return None;
         }
         Some(((self.read)(&taken.state).ok()?, taken.revision, taken.event_id))

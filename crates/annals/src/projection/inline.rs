@@ -5,6 +5,9 @@
 //! events with that tag, up to that place, gives. It is stored under the condition that none has come that was not seen.
 //! What came by another way (an older program, an append without a command) is applied when the view is next needed, and
 //! so is everything where a view or a new version of it is not there yet: nothing has to be rebuilt.
+//!
+//! A state is stored readable. So none is stored that comes from an encrypted event, until that event is shredded: the view is
+//! then made from the last state before it whenever it is needed.
 
 use std::collections::BTreeMap;
 
@@ -23,8 +26,13 @@ use crate::{Clock, DecodeError, ErrorKind, Event, EventStore, Tag, variant};
 pub(crate) const VIEWS_KEPT: u64 = 1;
 /// The name of the event that holds a view's state.
 const CHANGED: &str = "~ViewChanged";
+/// States of version 1 may hold what comes from encrypted events; they are passed over.
+const CHANGED_VERSION: u32 = 2;
 
 /// A view for each value of a tag, kept by the commits of commands.
+///
+/// A view with encrypted events is not stored beyond the first of them, and made from the events on every command and every
+/// look: keep such views short.
 ///
 /// ```
 /// use annals::projection::InlineProjection;
@@ -191,14 +199,18 @@ impl<P: InlineProjection> Follow for Follower<P> {
     ) -> Result<(), ViewError> {
         for (key, events) in by_key::<P>(events) {
             let found = find::<P>(store, codec, &key).await?;
-            followers.conditions.push(found.condition);
-            let mut view = found.view;
+            let (mut view, mut secrets) = (found.view, found.secrets);
             for event in events {
                 view = apply::<P>(view, &read_new::<P>(event)?, &key)?;
+                secrets |= event.encrypt_for.is_some();
             }
+            if secrets {
+                continue;
+            }
+            followers.conditions.push(found.condition);
             let data = serde_json::to_vec(&view);
             let data = data.map_err(|source| view_error::<P>(&key, "written", source))?;
-            let event = NewEvent::own(clock, CHANGED, data);
+            let event = NewEvent { version: CHANGED_VERSION, ..NewEvent::own(clock, CHANGED, data) };
             let expected = Expected::after(found.revision);
             followers.writes.push(StreamWrite { stream: stream::<P>(&key)?, expected, events: vec![event] });
         }
@@ -226,6 +238,8 @@ struct Found<V> {
     view: V,
     /// The revision of its stored state.
     revision: Option<Revision>,
+    /// Whether it comes from an encrypted event that can be read.
+    secrets: bool,
     /// What must hold for a change of it to be stored.
     condition: Condition,
 }
@@ -237,14 +251,16 @@ async fn find<P: InlineProjection>(
     key: &str,
 ) -> Result<Found<P::View>, ViewError> {
     let last = store.read(Read::stream(stream::<P>(key)?).backward().limit(1)).await?;
-    let Some(stored) = last.events.first() else {
-        return fold::<P>(store, codec, key, P::View::default(), None).await;
+    let revision = last.events.first().map(|stored| stored.revision);
+    let Some(stored) = last.events.first().filter(|stored| stored.version >= CHANGED_VERSION) else {
+        let found = fold::<P>(store, codec, key, P::View::default(), None).await?;
+        return Ok(Found { revision, ..found });
     };
     let view = serde_json::from_slice(&stored.data);
     let view = view.map_err(|source| view_error::<P>(key, "read", source))?;
     // The state was stored by the commit of its last event, behind that event.
     let found = fold::<P>(store, codec, key, view, Some(stored.position)).await?;
-    Ok(Found { revision: Some(stored.revision), ..found })
+    Ok(Found { revision, ..found })
 }
 
 /// Applies the events of a view behind `after`. The condition begins behind all that was looked at, also behind events of the
@@ -260,10 +276,12 @@ async fn fold<P: InlineProjection>(
     let query = Query { items: vec![item] };
     let mut read = Read::all().matching(query.clone());
     read.from = after.map(|after| after.next().0);
+    let mut secrets = false;
     loop {
         let page = store.read(read.clone()).await?;
         for recorded in page.events {
             after = Some(recorded.position);
+            secrets |= recorded.tells_secrets();
             if let Some(envelope) = codec.read::<P::Event>(recorded)? {
                 view = apply::<P>(view, &envelope.event, key)?;
             }
@@ -274,7 +292,7 @@ async fn fold<P: InlineProjection>(
             None => break,
         }
     }
-    Ok(Found { view, revision: None, condition: Condition { query, after } })
+    Ok(Found { view, revision: None, secrets, condition: Condition { query, after } })
 }
 
 fn apply<P: InlineProjection>(view: P::View, event: &P::Event, key: &str) -> Result<P::View, ViewError> {

@@ -12,6 +12,9 @@
 //!
 //! All but the inline ones say in the store how they do ([`EventStore::projections`](crate::EventStore::projections)), and obey what
 //! is ordered there, by whatever process: to pause, to go on, to be built anew. `annals projection` does so from the command line.
+//!
+//! An event whose key was shredded comes as what [`Event::shredded`](crate::Event::shredded) gives, or not at all. Inline views
+//! hold nothing that can be shredded; the others have read it and forget with a rebuild.
 
 mod control;
 mod handle;

@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::error::InvalidAppend;
 use super::{
-    APPEND_EVENTS_MAX, EVENT_BYTES_MAX, EVENT_NAME_BYTES_MAX, Position, Query, Revision, StreamName,
-    TAG_BYTES_MAX, TAGS_MAX,
+    APPEND_EVENTS_MAX, EVENT_BYTES_MAX, EVENT_NAME_BYTES_MAX, Position, Query, Revision, SUBJECT_BYTES_MAX,
+    StreamName, TAG_BYTES_MAX, TAGS_MAX,
 };
 use crate::{Clock, Tag};
 
@@ -85,6 +85,9 @@ pub struct NewEvent {
     pub tags: Vec<Tag>,
     /// What it was caused by.
     pub metadata: Metadata,
+    /// Encrypts its data with the key of this subject, a person for example; the key is made when it is first needed. Everything
+    /// else stays readable. See [`super::Store::shred`].
+    pub encrypt_for: Option<String>,
 }
 
 /// What is appended to one stream. Without events it only guards: the append fails if the stream is not as expected.
@@ -168,6 +171,7 @@ impl NewEvent {
             data: data.into(),
             tags: Vec::new(),
             metadata: Metadata::default(),
+            encrypt_for: None,
         }
     }
 
@@ -193,11 +197,19 @@ impl NewEvent {
             let text = tag.as_str();
             !text.is_empty() && text.len() <= TAG_BYTES_MAX && text.chars().all(printable)
         };
-        match self.tags.iter().find(|tag| !valid(tag)) {
-            None => Ok(()),
-            Some(tag) => Err(InvalidAppend::Tag { tag: tag.as_str().chars().take(40).collect() }),
+        if let Some(tag) = self.tags.iter().find(|tag| !valid(tag)) {
+            return Err(InvalidAppend::Tag { tag: tag.as_str().chars().take(40).collect() });
+        }
+        match &self.encrypt_for {
+            Some(subject) if !is_subject(subject) => Err(InvalidAppend::Subject { len: subject.len() }),
+            _ => Ok(()),
         }
     }
+}
+
+/// Whether a subject may be called so. One without a name would share its key with all others that have none.
+pub(crate) fn is_subject(subject: &str) -> bool {
+    !subject.is_empty() && subject.len() <= SUBJECT_BYTES_MAX && !subject.chars().any(char::is_control)
 }
 
 /// What has been appended.

@@ -13,6 +13,7 @@
 mod appends;
 mod model;
 mod reads;
+mod shredding;
 mod subscriptions;
 
 use std::sync::Arc;
@@ -40,6 +41,7 @@ pub async fn run(make: impl AsyncFn() -> Arc<dyn Store>) {
     reads::times(&*make().await).await;
     reads::streams_of_the_system_are_apart(&*make().await).await;
     reads::streams_are_listed(&*make().await).await;
+    shredding::what_is_encrypted_is_readable_until_it_is_shredded(&*make().await).await;
     subscriptions::catch_up_then_live(make().await).await;
     subscriptions::a_stream_is_followed(make().await).await;
     subscriptions::nothing_is_skipped_under_writers(make().await).await;
@@ -65,6 +67,7 @@ fn tagged(name: &str, tags: &[&str]) -> NewEvent {
         data: format!("{{\"of\":\"{name}\"}}").into(),
         tags: tags.iter().map(|tag| Tag::new(*tag)).collect(),
         metadata: Metadata::default(),
+        encrypt_for: None,
     }
 }
 

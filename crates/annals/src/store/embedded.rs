@@ -13,8 +13,8 @@ use async_trait::async_trait;
 
 use super::{
     Append, AppendError, Appended, Condition, Direction, Expected, InvalidAppend, Metadata, NewEvent, Page,
-    Position, QUERY_TERMS_MAX, Query, Read, ReadError, Recorded, Revision, Source, Store, StreamName,
-    StreamWrite,
+    Position, QUERY_TERMS_MAX, Query, Read, ReadError, Recorded, Revision, ShredError, Source, Store,
+    StreamName, StreamWrite,
 };
 use crate::{Clock, Tag};
 
@@ -130,6 +130,11 @@ impl Store for EmbeddedStore {
         names.map_err(|error| ReadError::Corrupt { reason: error.to_string() })
     }
 
+    async fn shred(&self, subject: &str) -> Result<bool, ShredError> {
+        let shredded = self.broker.shred_subject(&self.caller, &self.name, subject).await;
+        shredded.map_err(|error| shred_error(&error))
+    }
+
     async fn keep_last(&self, stream: &StreamName, count: u64) -> Result<(), AppendError> {
         let metadata = api::StreamMetadata { max_count: Some(count.max(1)), ..Default::default() };
         let (stream, any) = (to_stream(stream)?, api::Expected::Any);
@@ -217,7 +222,7 @@ fn to_event(
     let built = builder.build(clock);
     let built = built.map_err(|error| InvalidAppend::Refused { reason: error.to_string() })?;
     let tags = event.tags.iter().map(|tag| tag.as_str().into()).collect();
-    Ok(api::NewEvent { tags, ..built.into() })
+    Ok(api::NewEvent { event: built, tags, encrypt_for: event.encrypt_for.map(Arc::from) })
 }
 
 fn to_condition(condition: &Condition) -> api::Condition {
@@ -290,6 +295,8 @@ fn from_recorded(event: &api::RecordedEvent, read: &Read) -> Result<Option<Recor
         data: event.data().unwrap_or_default(),
         tags,
         metadata: from_envelope(&envelope),
+        encrypted: event.encryption_key().is_some(),
+        shredded: event.is_shredded(),
     }))
 }
 
@@ -322,6 +329,15 @@ fn append_error(error: api::AppendEventsError) -> AppendError {
         E::UnknownStore(_) | E::NotAuthorized(_) | E::Unavailable(_) => {
             AppendError::Unavailable { reason: text }
         }
+    }
+}
+
+fn shred_error(error: &api::ShredError) -> ShredError {
+    use api::ShredError as E;
+    let reason = error.to_string();
+    match error {
+        E::Unavailable(_) => ShredError::Incomplete { reason },
+        E::UnknownStore(_) | E::NotAuthorized(_) => ShredError::Unavailable { reason },
     }
 }
 

@@ -1,8 +1,8 @@
 //! What a store answers when it cannot do what it is asked.
 
 use super::{
-    APPEND_EVENTS_MAX, EVENT_BYTES_MAX, EVENT_NAME_BYTES_MAX, Expected, Position, Revision, TAG_BYTES_MAX,
-    TAGS_MAX,
+    APPEND_EVENTS_MAX, EVENT_BYTES_MAX, EVENT_NAME_BYTES_MAX, Expected, Position, Revision,
+    SUBJECT_BYTES_MAX, TAG_BYTES_MAX, TAGS_MAX,
 };
 use crate::ErrorKind;
 
@@ -144,12 +144,52 @@ pub enum InvalidAppend {
         /// Its beginning.
         tag: String,
     },
+    /// A subject that cannot be. Its name is not told: it may say who somebody is.
+    #[error("a subject has 1 to {SUBJECT_BYTES_MAX} bytes without control characters, this one has {len}")]
+    Subject {
+        /// Its length in bytes.
+        len: usize,
+    },
     /// A rule of the store that is stricter than those here.
     #[error("{reason}")]
     Refused {
         /// What the store says.
         reason: String,
     },
+}
+
+/// Why the key of a subject was not deleted for good.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ShredError {
+    /// A subject that no event can be encrypted for.
+    #[error("a subject has 1 to {SUBJECT_BYTES_MAX} bytes without control characters, this one has {len}")]
+    Subject {
+        /// Its length in bytes.
+        len: usize,
+    },
+    /// The key may still be there, at least on the disk.
+    #[error("the key may still be there: {reason}; shred the subject again")]
+    Incomplete {
+        /// Why.
+        reason: String,
+    },
+    /// The store cannot be reached, or is closed.
+    #[error("the store is not available: {reason}")]
+    Unavailable {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl ShredError {
+    /// What to do about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Subject { .. } => ErrorKind::Input,
+            Self::Incomplete { .. } => ErrorKind::Retry,
+            Self::Unavailable { .. } => ErrorKind::Unavailable,
+        }
+    }
 }
 
 /// Why nothing could be read.

@@ -6,11 +6,12 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::{
     Append, AppendError, Appended, Direction, PAGE_EVENTS_MAX, Page, Position, Read, ReadError, Recorded,
-    Revision, Source, Store, StreamName, StreamWrite,
+    Revision, ShredError, Source, Store, StreamName, StreamWrite,
 };
 use crate::{Clock, TimestampMs};
 
@@ -26,6 +27,8 @@ pub struct MemoryStore {
 struct State {
     events: Vec<Recorded>,
     streams: HashMap<StreamName, Vec<usize>>,
+    /// Where the events are that can be shredded, by subject.
+    subjects: HashMap<String, Vec<usize>>,
     /// Where the event of an id is, by stream.
     ids: HashMap<StreamName, HashMap<String, usize>>,
     last_ms: TimestampMs,
@@ -84,6 +87,16 @@ impl Store for MemoryStore {
         let mut head = self.head.subscribe();
         let waited = head.wait_for(|head| *head > position).await;
         waited.map(drop).map_err(|_| ReadError::Unavailable { reason: "the store is closed".to_owned() })
+    }
+
+    async fn shred(&self, subject: &str) -> Result<bool, ShredError> {
+        let mut state = self.state();
+        let places = state.subjects.remove(subject);
+        for place in places.iter().flatten() {
+            let event = &mut state.events[*place];
+            (event.data, event.shredded) = (Bytes::new(), true);
+        }
+        Ok(places.is_some())
     }
 
     fn is_private(&self) -> bool {
@@ -176,6 +189,10 @@ impl State {
 
     fn push(&mut self, stream: &StreamName, event: super::NewEvent) {
         let index = self.events.len();
+        let encrypted = event.encrypt_for.is_some();
+        if let Some(subject) = event.encrypt_for {
+            self.subjects.entry(subject).or_default().push(index);
+        }
         let places = self.streams.entry(stream.clone()).or_default();
         let recorded = Recorded {
             id: event.id,
@@ -188,6 +205,8 @@ impl State {
             data: event.data,
             tags: event.tags,
             metadata: event.metadata,
+            encrypted,
+            shredded: false,
         };
         places.push(index);
         self.ids.entry(stream.clone()).or_default().insert(recorded.id.clone(), index);

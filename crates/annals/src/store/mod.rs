@@ -22,10 +22,11 @@ mod subscription;
 
 use async_trait::async_trait;
 
+pub(crate) use append::is_subject;
 pub use append::{Append, Appended, Condition, Expected, Metadata, NewEvent, StreamWrite};
 #[cfg(feature = "embedded")]
 pub(crate) use embedded::EmbeddedStore;
-pub use error::{AppendError, InvalidAppend, ReadError};
+pub use error::{AppendError, InvalidAppend, ReadError, ShredError};
 pub use memory::MemoryStore;
 pub use name::{NameError, StreamName};
 pub use read::{Direction, Page, Query, QueryItem, Read, Recorded, Source};
@@ -40,6 +41,8 @@ pub const STREAM_NAME_BYTES_MAX: usize = 512;
 pub const EVENT_NAME_BYTES_MAX: usize = 256;
 /// The longest tag, in bytes.
 pub const TAG_BYTES_MAX: usize = 256;
+/// The longest name of a subject, in bytes.
+pub const SUBJECT_BYTES_MAX: usize = 256;
 /// The most tags of one event.
 pub const TAGS_MAX: usize = 32;
 /// The most data of one event, in bytes.
@@ -136,6 +139,15 @@ pub trait Store: Send + Sync + 'static {
         after: Option<&StreamName>,
         limit: usize,
     ) -> Result<Vec<StreamName>, ReadError>;
+
+    /// Deletes the key of a subject: the data of all events that were encrypted for it is unreadable from now on, for everybody and
+    /// wherever copies of it are. Says whether there was a key. Durable when it returns, as far as the store is durable at all.
+    ///
+    /// An event that is encrypted for the same subject later gets a new key.
+    ///
+    /// # Errors
+    /// [`ShredError`]; the data may be unreadable all the same.
+    async fn shred(&self, subject: &str) -> Result<bool, ShredError>;
 
     /// Whether nobody outside of this process can look into it.
     fn is_private(&self) -> bool {

@@ -28,6 +28,17 @@ pub struct Recorded {
     pub tags: Vec<Tag>,
     /// What it was caused by.
     pub metadata: Metadata,
+    /// Whether its data is stored encrypted. It is given decrypted as long as its key is there.
+    pub encrypted: bool,
+    /// Whether its key was shredded. Its data is empty then.
+    pub shredded: bool,
+}
+
+impl Recorded {
+    /// Whether it tells what shredding its subject would take away.
+    pub(crate) fn tells_secrets(&self) -> bool {
+        self.encrypted && !self.shredded
+    }
 }
 
 /// Which events: those that any of its items describes. Without items: all.

@@ -13,8 +13,8 @@ use serde_json::value::RawValue;
 
 use super::{
     Append, AppendError, Appended, Direction, Expected, InvalidAppend, Metadata, NewEvent, PAGE_EVENTS_MAX,
-    Page, Position, QUERY_TERMS_MAX, Read, ReadError, Recorded, Revision, Source, Store, StreamName,
-    StreamWrite,
+    Page, Position, QUERY_TERMS_MAX, Read, ReadError, Recorded, Revision, ShredError, Source, Store,
+    StreamName, StreamWrite,
 };
 use crate::client::{self, Client, ClientError, Problem, ReadRequest, Selection, StreamMetadata};
 use crate::{ErrorKind, Time};
@@ -101,6 +101,16 @@ impl Store for RemoteStore {
         names.map_err(|error| ReadError::Corrupt { reason: error.to_string() })
     }
 
+    async fn shred(&self, subject: &str) -> Result<bool, ShredError> {
+        self.client.shred(&self.name, subject).await.map_err(|error| {
+            let reason = error.to_string();
+            match error.kind() {
+                ErrorKind::Retry => ShredError::Incomplete { reason },
+                _ => ShredError::Unavailable { reason },
+            }
+        })
+    }
+
     async fn keep_last(&self, stream: &StreamName, count: u64) -> Result<(), AppendError> {
         let metadata = StreamMetadata { max_count: Some(count.max(1)), ..Default::default() };
         let set =
@@ -152,6 +162,7 @@ fn to_event(event: NewEvent) -> Result<client::NewEvent, InvalidAppend> {
         data,
         metadata,
         tags: event.tags,
+        encrypt_for: event.encrypt_for,
         ..Default::default()
     })
 }
@@ -211,6 +222,8 @@ fn from_event(event: client::Event, read: &Read) -> Result<Option<Recorded>, Rea
         data,
         tags: event.tags,
         metadata,
+        encrypted: event.encrypted,
+        shredded: event.shredded,
     }))
 }
 

@@ -17,6 +17,7 @@ mod remote;
 mod rpc;
 mod schemas;
 mod served;
+mod shredding;
 mod snapshots;
 mod sqlite;
 mod time_travel;

@@ -95,10 +95,11 @@ async fn a_snapshot_that_lies_is_not_believed() {
         let event = NewEvent {
             id: store.clock().uuid_v7().to_string(),
             name: "~SnapshotTaken".to_owned(),
-            version: 1,
+            version: 2,
             data: data.into(),
             tags: vec![],
             metadata: Metadata::default(),
+            encrypt_for: None,
         };
         let stream = StreamName::new("~snapshot-account-1").unwrap();
         store.raw().append(Append::to(stream, Expected::Any, vec![event])).await.unwrap();

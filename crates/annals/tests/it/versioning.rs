@@ -16,6 +16,7 @@ async fn stored(store: &EventStore, name: &str, version: u32, data: serde_json::
         data: data.to_string().into(),
         tags: vec![],
         metadata: Metadata::default(),
+        encrypt_for: None,
     };
     let append = Append::to(StreamName::of("order", "1").unwrap(), Expected::Any, vec![event]);
     store.raw().append(append).await.unwrap();

@@ -91,6 +91,7 @@ fn numbered(clock: &Clock, number: u64) -> NewEvent {
         data: "{}".into(),
         tags: Vec::new(),
         metadata: Metadata::default(),
+        encrypt_for: None,
     }
 }
 

@@ -31,6 +31,7 @@ pub(super) async fn everything_comes_back_as_it_was(store: &dyn Store) {
             causation_id: Some("this".into()),
             other: [("who".to_owned(), "me".to_owned())].into(),
         },
+        encrypt_for: None,
     };
     let done = append(store, "a-1", Expected::Any, vec![new.clone()]).await;
     let events = all(store, Read::stream(stream("a-1"))).await;
