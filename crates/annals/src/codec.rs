@@ -179,6 +179,13 @@ fn event_type<E: Event>(name: &str) -> Option<&'static EventType> {
     E::TYPES.iter().find(|known| known.name == name)
 }
 
+/// Errors are logged and reported in the store, so they must not say what encrypted data holds, as those of serde do.
 fn data_error(recorded: &Recorded, name: &str, version: u32, source: serde_json::Error) -> DecodeError {
+    let source = if recorded.encrypted { without_data(&source) } else { source };
     DecodeError::Data { name: name.to_owned(), version, position: recorded.position.0, source }
+}
+
+fn without_data(error: &serde_json::Error) -> serde_json::Error {
+    let place = format_args!("line {} column {}", error.line(), error.column());
+    serde::de::Error::custom(format_args!("it fails at {place}; the data is encrypted, so no more is told"))
 }

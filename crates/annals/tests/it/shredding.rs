@@ -5,8 +5,8 @@ use std::path::Path;
 use annals::projection::{InlineProjection, LiveView};
 use annals::store::{AppendError, InvalidAppend, Metadata, Query, Read, Recorded, ShredError, StreamName};
 use annals::{
-    Annals, AppendEventsError, Decider, Envelope, ErrorKind, Event, EventStore, EventType,
-    SnapshotPolicy, Upcasters,
+    Annals, AppendEventsError, Decider, DecodeError, Envelope, ErrorKind, Event, EventStore, EventType,
+    ReadEventsError, SnapshotPolicy, Upcasters,
 };
 use serde::{Deserialize, Serialize};
 
@@ -291,4 +291,26 @@ async fn a_shredded_event_that_nobody_knows_is_still_told() {
     store.shred("ada").await.unwrap();
     let error = store.load::<Customer>("7").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Input, "{error}");
+}
+
+/// What a later program might expect of [`CustomerMet`].
+#[derive(Debug, Event, Serialize, Deserialize)]
+#[event(name = "CustomerMet")]
+struct Renumbered {
+    name: u32,
+}
+
+#[tokio::test]
+async fn an_error_does_not_tell_what_is_encrypted() {
+    let store = Annals::in_memory().store("shop").await.unwrap();
+    let stream = StreamName::of("customer", "7").unwrap();
+    let met = |who: Option<&str>| CustomerMet { who: who.map(str::to_owned), name: "Ada".into() };
+    for (who, tells) in [(None, true), (Some("ada"), false)] {
+        let position = store.append(stream.clone(), vec![met(who)]).await.unwrap().position;
+        let read = store.read::<Renumbered>(Read::all().from_position(position)).await;
+        let error = read.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        let ReadEventsError::Decode(DecodeError::Data { source, .. }) = error else { panic!("{error}") };
+        assert_eq!(source.to_string().contains("Ada"), tells, "{source}");
+    }
 }
