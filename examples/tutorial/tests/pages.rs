@@ -60,6 +60,11 @@ fn the_page_on_versions_shows_its_tests() {
     check("docs/event-versioning.md", &["crates/annals/tests/it/versioning.rs"]);
 }
 
+#[test]
+fn the_page_on_personal_data_shows_its_tests() {
+    check("docs/personal-data.md", &["crates/annals/tests/it/shredding.rs"]);
+}
+
 /// Runs a program of the tutorial twice: the second run finds everything as the first one has left it.
 fn run_twice(program: &str, server: &str) {
     let expected = blocks(&read("docs/tutorial-event-sourcing.md"), "text");
