@@ -158,6 +158,10 @@ impl EventStore {
             };
             let page = self.inner.store.read(read.clone()).await?;
             for recorded in page.events {
+                if !as_of.may_include(recorded.revision) {
+                    // Earlier events are not shown, so the page reached further than was asked.
+                    return Ok(loaded);
+                }
                 (loaded.revision, loaded.events_read) = (Some(recorded.revision), loaded.events_read + 1);
                 loaded.since.add(&recorded);
                 if let Some(envelope) = self.inner.codec.read_known::<D::Event>(recorded)? {
