@@ -2,7 +2,8 @@
 
 use super::{all, append, event, stream};
 use crate::store::{
-    Append, AppendError, Expected, InvalidAppend, NewEvent, Read, Recorded, SUBJECT_BYTES_MAX, Store,
+    Append, AppendError, EVENT_BYTES_MAX, Expected, InvalidAppend, NewEvent, Read, Recorded,
+    SUBJECT_BYTES_MAX, Store,
 };
 
 fn of(subject: &str) -> NewEvent {
@@ -34,6 +35,10 @@ pub(super) async fn what_is_encrypted_is_readable_until_it_is_shredded(store: &d
     append(store, "a-2", Expected::Any, vec![of("ada")]).await;
     assert_eq!(seen(&all(store, Read::stream(stream("a-2"))).await), [SHREDDED, SECRET]);
     assert!(append(store, "a-1", Expected::NoStream, first).await.duplicate);
+    let mut large = of("bob");
+    large.data = format!("\"{}\"", "x".repeat(EVENT_BYTES_MAX - 2)).into();
+    append(store, "a-3", Expected::NoStream, vec![large.clone()]).await;
+    assert_eq!(all(store, Read::stream(stream("a-3"))).await[0].data, large.data);
     for wrong in [String::new(), "a\nb".to_owned(), "a".repeat(SUBJECT_BYTES_MAX + 1)] {
         let refused = store.append(Append::to(stream("a-3"), Expected::Any, vec![of(&wrong)])).await;
         let subject = InvalidAppend::Subject { len: wrong.len() };
