@@ -1,5 +1,5 @@
 use annals::projection::{InlineProjection, ViewError};
-use annals::store::{Expected, Read, StreamName};
+use annals::store::{Append, Expected, Metadata, NewEvent, Read, StreamName};
 use annals::{Annals, ErrorKind, EventStore, ExecuteError, StoreError};
 use serde::{Deserialize, Serialize};
 
@@ -96,6 +96,27 @@ async fn a_view_knows_what_came_before_it_and_by_other_ways() {
         (wealth::<First>(&store, "C1").await, wealth::<Second>(&newer, "C1").await),
         ((1, 102), (1, 102))
     );
+}
+
+/// Those of version 1 were stored of everything, whether it is encrypted or not.
+#[tokio::test]
+async fn a_state_that_may_hold_what_is_encrypted_is_passed_over() {
+    let store = Annals::in_memory().store("bank").inline::<First>().await.unwrap();
+    open(&store, "1", "C1", &[1, 2]).await;
+    let old = NewEvent {
+        id: store.clock().uuid_v7().to_string(),
+        name: "~ViewChanged".to_owned(),
+        version: 1,
+        data: r#"{"accounts":7,"total":7}"#.into(),
+        tags: vec![],
+        metadata: Metadata::default(),
+        encrypt_for: None,
+    };
+    let states = StreamName::new("~view.wealth.v1-C1").unwrap();
+    store.raw().append(Append::to(states, Expected::Any, vec![old])).await.unwrap();
+    assert_eq!(wealth::<First>(&store, "C1").await, (1, 3));
+    store.execute::<Account>("1", Command::Deposit(3)).await.unwrap();
+    assert_eq!(wealth::<First>(&store, "C1").await, (1, 6));
 }
 
 #[tokio::test]

@@ -92,18 +92,37 @@ async fn a_snapshot_that_lies_is_not_believed() {
         "nonsense".to_owned(),
     ];
     for data in lies {
-        let event = NewEvent {
-            id: store.clock().uuid_v7().to_string(),
-            name: "~SnapshotTaken".to_owned(),
-            version: 2,
-            data: data.into(),
-            tags: vec![],
-            metadata: Metadata::default(),
-            encrypt_for: None,
-        };
-        let stream = StreamName::new("~snapshot-account-1").unwrap();
-        store.raw().append(Append::to(stream, Expected::Any, vec![event])).await.unwrap();
+        take(&store, 2, data).await;
         let loaded = store.load::<Account>("1").await.unwrap();
         assert_eq!((loaded.state.balance, loaded.events_read), (9, 10));
     }
+}
+
+/// Those of version 1 were taken of everything.
+#[tokio::test]
+async fn a_snapshot_that_may_hold_what_is_encrypted_is_passed_over() {
+    let store = store(&Annals::in_memory(), SnapshotPolicy::every_events(100)).await;
+    open(&store, "1", "C1", &[1; 9]).await;
+    let fifth = Read::stream(StreamName::new("account-1").unwrap()).from_revision(4).limit(1);
+    let id = &store.raw().read(fifth).await.unwrap().events[0].id;
+    let data =
+        format!(r#"{{"shape":1,"revision":4,"event_id":"{id}","state":{{"customer":"C1","balance":4}}}}"#);
+    for (version, read) in [(1, 10), (2, 5)] {
+        take(&store, version, data.clone()).await;
+        assert_eq!(events_read(&store).await, read);
+    }
+}
+
+async fn take(store: &EventStore, version: u32, data: String) {
+    let event = NewEvent {
+        id: store.clock().uuid_v7().to_string(),
+        name: "~SnapshotTaken".to_owned(),
+        version,
+        data: data.into(),
+        tags: vec![],
+        metadata: Metadata::default(),
+        encrypt_for: None,
+    };
+    let stream = StreamName::new("~snapshot-account-1").unwrap();
+    store.raw().append(Append::to(stream, Expected::Any, vec![event])).await.unwrap();
 }
