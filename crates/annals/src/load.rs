@@ -153,7 +153,9 @@ impl EventStore {
         loop {
             read.limit = match as_of {
                 AsOf::Revision(last) if last.0 < loaded.version() => return Ok(loaded),
-                AsOf::Revision(last) => ((last.0 - loaded.version()) as usize + 1).min(PAGE_EVENTS_MAX),
+                AsOf::Revision(last) => {
+                    ((last.0 - loaded.version()) as usize).saturating_add(1).min(PAGE_EVENTS_MAX)
+                }
                 AsOf::Now | AsOf::Time(_) => PAGE_EVENTS_MAX,
             };
             let page = self.inner.store.read(read.clone()).await?;
