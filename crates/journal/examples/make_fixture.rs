@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             journal.close();
         }
         if life == 1 {
-            runtime.block_on(journal.rewrite(LogId(1), 5));
+            runtime.block_on(journal.rewrite(LogId(1), 5))?;
             journal.close();
         }
         if life == 2 {

@@ -23,6 +23,27 @@ pub enum ErrorKind {
     Bug,
 }
 
+/// A segment that a rewrite left as it is, with everything that it holds.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("segment {segment} cannot be rewritten: {reason}")]
+pub struct NotRewritten {
+    /// The file.
+    pub segment: String,
+    /// The offsets of the log's entries in it.
+    pub offsets: Range<u64>,
+    /// Why.
+    pub reason: String,
+    /// It is damaged, so trying again does not help.
+    pub is_damaged: bool,
+}
+
+impl NotRewritten {
+    /// What the caller can do about it.
+    pub fn kind(&self) -> ErrorKind {
+        if self.is_damaged { ErrorKind::Corrupt } else { ErrorKind::Retry }
+    }
+}
+
 /// Why a journal could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {

@@ -12,7 +12,7 @@ use annals_clock::Clock;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::entry::{Durability, EntryKind, Group};
-use crate::error::{AppendError, Damage, OpenError};
+use crate::error::{AppendError, Damage, NotRewritten, OpenError};
 use crate::files::{Files, write_atomically};
 use crate::frame::FrameKind;
 use crate::id::{LogId, Sequence};
@@ -200,20 +200,34 @@ impl Journal {
 
     /// Has the sealed segments that hold entries of `log` below `up_to` rewritten, asking [`Machine::keep`] about every
     /// entry in them. For compaction, when its owner knows that much of the log is superseded. Resolves when done.
-    pub fn rewrite(&self, log: LogId, up_to: u64) -> impl Future<Output = ()> + Send + 'static {
+    ///
+    /// # Errors
+    /// [`NotRewritten`], for the first segment that has to stay as it is. Those behind it were not looked at: go on there with
+    /// [`Journal::rewrite_within`], if that makes sense.
+    pub fn rewrite(
+        &self,
+        log: LogId,
+        up_to: u64,
+    ) -> impl Future<Output = Result<(), NotRewritten>> + Send + 'static {
         self.rewrite_within(log, 0..up_to)
     }
 
     /// As [`Journal::rewrite`], only where all entries of `log` in a segment are within `offsets`.
+    ///
+    /// # Errors
+    /// As [`Journal::rewrite`].
     pub fn rewrite_within(
         &self,
         log: LogId,
         offsets: Range<u64>,
-    ) -> impl Future<Output = ()> + Send + 'static {
-        let finished = self.shared.upkeep.rewrite(log, offsets);
+    ) -> impl Future<Output = Result<(), NotRewritten>> + Send + 'static {
+        let finished = self.shared.upkeep.rewrite(log, offsets.clone());
         async move {
-            // The thread ends only with the journal; then there is nothing left to wait for.
-            let _ = finished.await;
+            // The thread ends only with the journal.
+            finished.await.unwrap_or_else(|_| {
+                let (segment, reason) = ("of the log".to_owned(), CLOSED.to_owned());
+                Err(NotRewritten { segment, offsets, reason, is_damaged: false })
+            })
         }
     }
 

@@ -63,7 +63,7 @@ mod verify;
 mod writer;
 
 pub use entry::{Durability, Entry, EntryHeader, EntryKind, Group, HEAD_LEN_MAX, Payload};
-pub use error::{AppendError, Damage, ErrorKind, OpenError, ReadError};
+pub use error::{AppendError, Damage, ErrorKind, NotRewritten, OpenError, ReadError};
 pub use files::disk::DiskFiles;
 #[cfg(feature = "testing")]
 pub use files::fault::FaultFiles;

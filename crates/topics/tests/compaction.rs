@@ -19,7 +19,7 @@ const CODECS: [Compression; 5] =
     [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
 
 fn rules(now_ms: i64, delete_retention_ms: i64) -> CleanRules {
-    CleanRules { now_ms, delete_retention_ms, expand: LIMITS }
+    CleanRules { now_ms, delete_retention_ms, keep_tombstones: false, expand: LIMITS }
 }
 
 fn read(batch: &Batch) -> Vec<Record> {
@@ -116,6 +116,10 @@ fn a_tombstone_is_dated_then_dropped() {
     assert!(dated.header.attributes.has_delete_horizon());
     assert_eq!((dated.header.base_timestamp, dated.header.max_timestamp), (NOW + 500, NOW + 1));
     assert_eq!(clean(&dated, &map, &rules(NOW + 499, 500), NO_TAIL), Ok(Cleaned::Keep), "too early");
+    let keeping = CleanRules { keep_tombstones: true, ..rules(NOW + 500, 500) };
+    for batch in [&tombstone, &dated] {
+        assert_eq!(clean(batch, &map, &keeping, NO_TAIL), Ok(Cleaned::Keep), "it may be needed");
+    }
     let Cleaned::Replace(after) = clean(&dated, &map, &rules(NOW + 500, 500), NO_TAIL).unwrap() else {
         panic!()
     };

@@ -16,7 +16,7 @@ use std::time::Duration;
 use annals_clock::Uuid;
 use annals_eventstore::append::Sealed;
 use annals_eventstore::record::RecordedEvent;
-use annals_journal::{Keep, LogId};
+use annals_journal::{Keep, LogId, NotRewritten};
 use annals_topics::batch::{Batch, ExpandLimits, Record as StoredRecord};
 use annals_topics::offsets::Record;
 use bytes::Bytes;
@@ -245,15 +245,18 @@ impl Broker {
 }
 
 impl Inner {
-    /// Has everything rewritten that a log holds now, asking what is to be kept.
+    /// Has everything rewritten that a log holds now, asking what is to be kept. An error names the first segment that had to
+    /// stay; the others are rewritten all the same.
     pub(super) async fn rewrite_all(&self, log: LogId) -> Result<(), String> {
         let Some(facts) = self.journal.log(log) else { return Ok(()) };
         let end = facts.offsets.end;
         for _ in 0..ROLL_TRIES {
             let extents = self.journal.extents(log);
-            if extents.iter().filter(|extent| extent.offsets.start < end).all(|extent| extent.sealed) {
-                self.journal.rewrite(log, end).await;
-                return Ok(());
+            let here = || extents.iter().filter(|extent| extent.offsets.start < end);
+            if here().all(|extent| extent.sealed) {
+                // A segment that was closed meanwhile may hold more.
+                let end = here().map(|extent| extent.offsets.end).max().unwrap_or(end);
+                return self.rewrite_below(log, end).await.map_err(|left| left.to_string());
             }
             if let Some(reason) = self.journal.stopped() {
                 return Err(reason);
@@ -262,5 +265,14 @@ impl Inner {
             tokio::time::sleep(ROLL_INTERVAL).await;
         }
         Err("the disk has no room for another segment".to_owned())
+    }
+
+    async fn rewrite_below(&self, log: LogId, end: u64) -> Result<(), NotRewritten> {
+        let (mut from, mut rewritten) = (0, Ok(()));
+        while let Err(left) = self.journal.rewrite_within(log, from..end).await {
+            from = left.offsets.end;
+            rewritten = rewritten.and(Err(left));
+        }
+        rewritten
     }
 }

@@ -196,9 +196,12 @@ async fn rewrite_sparse(inner: &Inner, entries: &[Arc<QueueEntry>], lowest: u64)
         if extent.offsets.end > lowest && live * 2 <= all && live < all {
             let chosen = needed.range(extent.offsets.clone()).copied().collect();
             state().needed = Some((extent.offsets.clone(), chosen));
-            inner.journal.rewrite_within(BODIES_LOG, extent.offsets.clone()).await;
+            let rewritten = inner.journal.rewrite_within(BODIES_LOG, extent.offsets.clone()).await;
             state().needed = None;
-            state().rewritten.insert(extent.offsets.start, live);
+            match rewritten {
+                Ok(()) => drop(state().rewritten.insert(extent.offsets.start, live)),
+                Err(left) => tracing::debug!(%left, "the space of bodies cannot be given back now"),
+            }
         }
     }
 }

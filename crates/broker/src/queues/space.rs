@@ -85,8 +85,11 @@ async fn rewrite_if_it_pays(
         let (new, left) = (dead.saturating_sub(before), all.saturating_sub(before).max(1));
         let dead_bytes = extent.bytes.saturating_mul(new) / left;
         if new * 2 >= left && dead_bytes > 0 && dead_bytes >= DEAD_BYTES_MIN.min(extent.bytes / 2) {
-            rewritten.insert((log, extent.offsets.start), dead);
-            inner.journal.rewrite_within(log, extent.offsets).await;
+            let start = extent.offsets.start;
+            match inner.journal.rewrite_within(log, extent.offsets).await {
+                Ok(()) => drop(rewritten.insert((log, start), dead)),
+                Err(left) => tracing::debug!(%log, %left, "the space of messages cannot be given back now"),
+            }
         }
     }
 }

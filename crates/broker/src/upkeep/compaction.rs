@@ -7,6 +7,7 @@
 //! The broker's own state logs are compacted in the same way.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use annals_journal::{EntryHeader, ExtentFacts, Journal, Keep, LogId, ReadError};
@@ -23,6 +24,8 @@ use crate::state_log::{CATALOGUE_LOG, OFFSETS_LOG};
 
 /// Bytes of a log that are read at once.
 const READ_BYTES: usize = 4 << 20;
+/// After a pass that could not clean everything, the next is this far away.
+const RETRY_MS: i64 = 60_000;
 /// A state log smaller than this is not worth a pass.
 const STATE_LOG_BYTES_MIN: u64 = 4 << 20;
 
@@ -31,12 +34,16 @@ const STATE_LOG_BYTES_MIN: u64 = 4 << 20;
 pub(crate) struct Cleaning {
     passes: Mutex<HashMap<LogId, Arc<Pass>>>,
     cleaned_to: Mutex<HashMap<LogId, i64>>,
+    /// Logs of which something could not be cleaned that is worth another try, and when.
+    retries: Mutex<HashMap<LogId, i64>>,
 }
 
 /// One pass over one log.
 struct Pass {
     map: OffsetMap,
     rules: CleanRules,
+    /// Something that was passed could not be cleaned.
+    left_something: AtomicBool,
     /// The offset of each producer's last record.
     producer_tails: HashMap<i64, i64>,
 }
@@ -59,9 +66,10 @@ impl Cleaning {
         let is_tail = |header: &BatchHeader| {
             pass.producer_tails.get(&header.producer_id).is_some_and(|&last| last == header.last_offset())
         };
+        let rules = CleanRules { keep_tombstones: pass.left_something.load(Ordering::Relaxed), ..pass.rules };
         let cleaned = Batch::parse(payload.clone())
             .map_err(Into::into)
-            .and_then(|batch| clean(&batch, &pass.map, &pass.rules, is_tail));
+            .and_then(|batch| clean(&batch, &pass.map, &rules, is_tail));
         match cleaned {
             Ok(Cleaned::Keep) => Keep::All,
             Ok(Cleaned::Drop) => Keep::Drop,
@@ -140,6 +148,10 @@ impl Inner {
         let end = cleanable_until(&extents, end, candidate.config.min_lag_ms, now_ms);
         let from = lock(&self.state.cleaning.cleaned_to).get(&candidate.log).copied().unwrap_or(0);
         let dirt = dirt(&extents, from, end);
+        let retry = lock(&self.state.cleaning.retries).get(&candidate.log).copied();
+        if retry.is_some_and(|at_ms| now_ms < at_ms) {
+            return;
+        }
         if dirt.dirty_bytes >= candidate.bytes_min && dirt.is_due(&candidate.config, now_ms) {
             self.compact(candidate, from, end, now_ms).await;
         }
@@ -159,13 +171,33 @@ impl Inner {
             Err(error) => return tracing::warn!(%log, %error, "cannot compact a log"),
         };
         let complete_to = map.complete_to();
-        let rules = CleanRules { now_ms, delete_retention_ms: config.delete_retention_ms, expand };
-        let pass = Arc::new(Pass { map, rules, producer_tails });
-        lock(&self.state.cleaning.passes).insert(log, pass);
-        self.journal.rewrite(log, end.cast_unsigned()).await;
+        let delete_retention_ms = config.delete_retention_ms;
+        let rules = CleanRules { now_ms, delete_retention_ms, keep_tombstones: false, expand };
+        let pass = Arc::new(Pass { map, rules, left_something: AtomicBool::new(false), producer_tails });
+        lock(&self.state.cleaning.passes).insert(log, Arc::clone(&pass));
+        let is_done = self.clean(log, end, &pass).await;
         lock(&self.state.cleaning.passes).remove(&log);
-        lock(&self.state.cleaning.cleaned_to).insert(log, complete_to);
-        tracing::debug!(%log, from, to = complete_to, "compacted a log");
+        if is_done {
+            lock(&self.state.cleaning.cleaned_to).insert(log, complete_to);
+            lock(&self.state.cleaning.retries).remove(&log);
+            tracing::debug!(%log, from, to = complete_to, "compacted a log");
+        } else {
+            lock(&self.state.cleaning.retries).insert(log, now_ms.saturating_add(RETRY_MS));
+        }
+    }
+
+    /// Has a log rewritten up to `end`. `false` if something is left that another pass may clean.
+    ///
+    /// Behind a segment that cannot be cleaned all tombstones stay: what they delete may still be in it.
+    async fn clean(&self, log: LogId, end: i64, pass: &Pass) -> bool {
+        let (mut next, mut is_done) = (0, true);
+        while let Err(left) = self.journal.rewrite_within(log, next..end.cast_unsigned()).await {
+            tracing::warn!(%log, %left, "a part of a log cannot be compacted now");
+            pass.left_something.store(true, Ordering::Relaxed);
+            is_done &= left.is_damaged;
+            next = left.offsets.end;
+        }
+        is_done
     }
 }
 
@@ -202,4 +234,107 @@ fn fill(
         }
     }
     Ok(map)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use annals_journal::Files as _;
+    use annals_topics::batch::{BatchBuilder, BatchOptions, NewRecord};
+
+    use super::*;
+    use crate::api::topics::{CreateTopics, NewTopic, TopicRef};
+    use crate::groups::tests::World;
+
+    const TOPIC: &str = "state";
+
+    impl World {
+        async fn create_compacted(&self) {
+            let config = |(name, value): (&str, &str)| (name.to_owned(), Some(value.to_owned()));
+            let configs = [
+                ("cleanup.policy", "compact"),
+                ("delete.retention.ms", "0"),
+                ("min.cleanable.dirty.ratio", "0"),
+            ];
+            let configs = configs.map(config).to_vec();
+            let topic = NewTopic { name: TOPIC.into(), partitions: Some(1), configs };
+            let request =
+                CreateTopics { topics: vec![topic], validate_only: false, timeout: Duration::from_secs(5) };
+            self.broker.create_topics(&self.caller, request).await.remove(0).unwrap();
+        }
+
+        /// Appends one batch to a topic.
+        async fn put(&self, topic: &str, records: &[(&str, Option<&str>)]) {
+            let mut builder = BatchBuilder::new(BatchOptions::default());
+            for (key, value) in records {
+                let (key, value) = (Some(key.as_bytes()), value.map(str::as_bytes));
+                builder.push(&NewRecord { key, value, ..NewRecord::at(1_700_000_000_000) }).unwrap();
+            }
+            let batch = builder.build().unwrap().encode();
+            self.send(topic, 0, batch).await.durable().await.remove(0).unwrap();
+        }
+
+        async fn close_segment(&self, log: LogId) {
+            let journal = &self.broker.inner.journal;
+            while !journal.extents(log).iter().all(|extent| extent.sealed) {
+                journal.roll();
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+
+        async fn compact(&self, log: LogId) {
+            let candidates = self.broker.inner.candidates();
+            let candidate = candidates.into_iter().find(|candidate| candidate.log == log).unwrap();
+            self.broker.inner.compact_if_due(candidate).await;
+        }
+
+        fn records(&self, log: LogId) -> Vec<(String, Option<String>)> {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let entries = self.broker.inner.journal.entries(log, 0, 1 << 20).unwrap();
+            let batches = entries.into_iter().map(|entry| Batch::parse(entry.payload).unwrap());
+            let records = batches.flat_map(|batch| {
+                batch.records(&ExpandLimits::default()).unwrap().collect::<Result<Vec<_>, _>>().unwrap()
+            });
+            records
+                .map(|record| (text(&record.key.unwrap_or_default()), record.value.map(|value| text(&value))))
+                .collect()
+        }
+    }
+
+    /// Of a segment that cannot be rewritten, here because a record of another topic in it is damaged, everything stays. So a
+    /// tombstone for what is in it must stay too.
+    #[tokio::test]
+    async fn a_tombstone_stays_while_what_it_deletes_cannot_go() {
+        let world = World::new();
+        world.create_compacted().await;
+        world.create("other", 1).await;
+        let log =
+            world.broker.inner.state.table.topic(&TopicRef::Name(TOPIC.into())).unwrap().partitions[0].log;
+        let noise = "x".repeat(3000);
+        world.put(TOPIC, &[("k", Some("v"))]).await;
+        world.put("other", &[("noise", Some(&noise))]).await;
+        world.close_segment(log).await;
+        let names = world.files.list().unwrap();
+        let at = names.iter().find_map(|name| {
+            let bytes = world.files.bytes(name).filter(|_| name.ends_with(".segment"))?;
+            let at = bytes.windows(100).position(|window| window == &noise.as_bytes()[..100])?;
+            Some((name, at as u64 * 8))
+        });
+        let (name, bit) = at.unwrap();
+        world.files.flip_bit(name, bit);
+        // What was written lately is read from memory otherwise.
+        let world = world.reopen().await;
+        world.put(TOPIC, &[("k", None)]).await;
+        for n in 0..4 {
+            world.put(TOPIC, &[("counter", Some(&n.to_string()))]).await;
+            world.close_segment(log).await;
+            world.compact(log).await;
+        }
+        let record = |key: &str, value: Option<&str>| (key.to_owned(), value.map(str::to_owned));
+        assert_eq!(
+            world.records(log),
+            [record("k", Some("v")), record("k", None), record("counter", Some("3"))]
+        );
+    }
 }

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::error::NotRewritten;
 use crate::id::{LogId, Sequence};
 use crate::segment::Segment;
 use crate::segment::footer::Control;
@@ -42,7 +43,7 @@ pub(crate) struct SealJob {
 struct RewriteJob {
     log: LogId,
     offsets: Range<u64>,
-    done: oneshot::Sender<()>,
+    done: oneshot::Sender<Result<(), NotRewritten>>,
 }
 
 /// The mailbox of the thread.
@@ -102,7 +103,11 @@ impl Upkeep {
         self.changed.notify_all();
     }
 
-    pub(crate) fn rewrite(&self, log: LogId, offsets: Range<u64>) -> oneshot::Receiver<()> {
+    pub(crate) fn rewrite(
+        &self,
+        log: LogId,
+        offsets: Range<u64>,
+    ) -> oneshot::Receiver<Result<(), NotRewritten>> {
         let (done, finished) = oneshot::channel();
         self.lock().rewrites.push_back(RewriteJob { log, offsets, done });
         self.changed.notify_all();
@@ -167,9 +172,9 @@ pub(crate) fn run(shared: &Shared) {
         }
         if let Some(job) = state.rewrites.pop_front() {
             drop(state);
-            reclaim::rewrite_log(shared, job.log, &job.offsets);
+            let rewritten = reclaim::rewrite_log(shared, job.log, &job.offsets);
             // Whoever wished for it may have stopped waiting.
-            let _ = job.done.send(());
+            let _ = job.done.send(rewritten);
             continue;
         }
         if !std::mem::take(&mut state.awake) {

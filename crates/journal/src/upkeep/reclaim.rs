@@ -15,6 +15,7 @@ use std::sync::{Arc, PoisonError};
 use super::rewrite::{RewriteError, rewrite};
 use super::{Pace, cluster};
 use crate::entry::{EntryKind, Group};
+use crate::error::NotRewritten;
 use crate::id::LogId;
 use crate::index::Extent;
 use crate::segment::footer::{Control, Footer};
@@ -36,49 +37,66 @@ pub(crate) fn round(shared: &Shared) -> bool {
         return deleted;
     }
     if let Some(run) = choose_run(shared) {
-        return rewrite_run(shared, run, Pace::Needed) | deleted;
+        return rewrite_run(shared, run, Pace::Needed).is_ok() | deleted;
     }
     if shared.space.is_full() || patience.clustering_waits(shared) {
         return deleted;
     }
     let scattered = cluster::choose(shared);
-    scattered.is_some_and(|run| rewrite_run(shared, run, Pace::Leisure)) | deleted
+    scattered.is_some_and(|run| rewrite_run(shared, run, Pace::Leisure).is_ok()) | deleted
 }
 
-/// Rewrites the segments whose entries of `log` are all within `offsets`, one by one.
-pub(crate) fn rewrite_log(shared: &Shared, log: LogId, offsets: &Range<u64>) {
-    let Some(slot) = shared.index.log(log) else { return };
-    let segments: Vec<Arc<Segment>> = {
+/// Rewrites the segments whose entries of `log` are all within `offsets`, one by one, up to the first that has to be left alone.
+pub(crate) fn rewrite_log(shared: &Shared, log: LogId, offsets: &Range<u64>) -> Result<(), NotRewritten> {
+    let Some(slot) = shared.index.log(log) else { return Ok(()) };
+    let wanted: Vec<(Arc<Segment>, Range<u64>)> = {
         let state = slot.lock();
         let inside = |extent: &&Extent| offsets.start <= extent.first && extent.end <= offsets.end;
-        let wanted = state.extents.iter().filter(inside).filter(|extent| extent.segment.is_sealed());
-        wanted.map(|extent| Arc::clone(&extent.segment)).filter(|segment| !segment.is_damaged()).collect()
+        let wanted = state.extents.iter().filter(inside);
+        wanted.map(|extent| (Arc::clone(&extent.segment), extent.first..extent.end)).collect()
     };
-    for segment in segments {
-        if shared.upkeep.patience.waits_for_space(shared) {
-            return;
+    for (segment, offsets) in wanted {
+        let left = |reason: String, is_damaged| {
+            let segment = segment.name.to_string();
+            NotRewritten { segment, offsets: offsets.clone(), reason, is_damaged }
+        };
+        let patience = &shared.upkeep.patience;
+        if segment.is_damaged() {
+            return Err(left("it is damaged".to_owned(), true));
         }
-        rewrite_run(shared, vec![segment], Pace::Needed);
+        if !segment.is_sealed() {
+            return Err(left("it is not closed yet".to_owned(), false));
+        }
+        if patience.waits_for_space(shared) {
+            return Err(left("the disk has no room for it".to_owned(), false));
+        }
+        if patience.waits_for(segment.name.first, shared) {
+            return Err(left("that failed a moment ago".to_owned(), false));
+        }
+        if let Err(error) = rewrite_run(shared, vec![Arc::clone(&segment)], Pace::Needed) {
+            return Err(left(error.to_string(), matches!(error, RewriteError::Read(_))));
+        }
     }
+    Ok(())
 }
 
-fn rewrite_run(shared: &Shared, run: Vec<Arc<Segment>>, pace: Pace) -> bool {
-    let Some(first) = run.first().map(|segment| segment.name) else { return false };
+fn rewrite_run(shared: &Shared, run: Vec<Arc<Segment>>, pace: Pace) -> Result<(), RewriteError> {
+    let Some(first) = run.first().map(|segment| segment.name) else { return Ok(()) };
     let segments = run.len();
-    match rewrite(shared, run, pace) {
+    let rewritten = rewrite(shared, run, pace);
+    match &rewritten {
         Ok(()) => {
             tracing::debug!(%first, segments, ?pace, "rewrote segments");
             shared.upkeep.patience.succeeded(first.first);
-            true
         }
         Err(error) => {
-            shared.upkeep.patience.failed(first.first, &error, shared);
+            shared.upkeep.patience.failed(first.first, error, shared);
             if !matches!(error, RewriteError::GaveWay) {
                 tracing::warn!(%first, segments, %error, "cannot rewrite segments; they stay as they are");
             }
-            false
         }
     }
+    rewritten
 }
 
 /// The oldest run of neighbours that is worth a rewrite.

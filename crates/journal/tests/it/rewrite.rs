@@ -60,7 +60,7 @@ fn a_wish_for_compaction_is_granted() {
         journal.roll();
         journal.extents(LogId(1)).iter().all(|extent| extent.sealed)
     });
-    block_on(journal.rewrite(LogId(1), 200));
+    block_on(journal.rewrite(LogId(1), 200)).unwrap();
     let check = |journal: &Journal| {
         let expected: Vec<u64> = (0..200).filter(|offset| offset % 2 == 0 || *offset == 199).collect();
         assert_eq!(read_all(journal, 1), expected, "the last stays, since it tells where the log ends");

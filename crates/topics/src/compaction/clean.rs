@@ -12,6 +12,9 @@ pub struct CleanRules {
     pub now_ms: TimestampMs,
     /// `delete.retention.ms`: how long tombstones stay once what they delete is gone.
     pub delete_retention_ms: i64,
+    /// Tombstones stay, and are not dated: before them there is something that could not be cleaned, where what they delete may
+    /// still be.
+    pub keep_tombstones: bool,
     /// How far compressed records may expand.
     pub expand: ExpandLimits,
 }
@@ -70,7 +73,8 @@ pub fn clean(
         return Ok(if is_tail { Cleaned::Keep } else { Cleaned::Drop });
     }
     let body = batch.expanded_body(&rules.expand)?;
-    let tombstones_expired = header.attributes.has_delete_horizon() && header.base_timestamp <= rules.now_ms;
+    let is_dated = header.attributes.has_delete_horizon();
+    let tombstones_expired = is_dated && header.base_timestamp <= rules.now_ms && !rules.keep_tombstones;
     let survey = Survey::of(header, &body, |offset, frame| {
         offset >= map.complete_to() || survives(offset, frame, map, tombstones_expired)
     })?;
@@ -128,5 +132,6 @@ fn delete_horizon(
 ) -> Option<TimestampMs> {
     let covered = header.next_offset() <= map.complete_to();
     let undated = survey.kept_tombstone && !header.attributes.has_delete_horizon();
-    (covered && undated).then(|| rules.now_ms.saturating_add(rules.delete_retention_ms))
+    (covered && undated && !rules.keep_tombstones)
+        .then(|| rules.now_ms.saturating_add(rules.delete_retention_ms))
 }
