@@ -22,7 +22,7 @@ use crate::api::produce::ProduceError;
 use crate::api::stores::{
     AppendEvents, AppendEventsError, Appended, ChangeStreamError, Condition, CreateStoreError, Delivery,
     Direction, EventsRead, Guard, ListNames, Names, NewEvent, Place, Query, ReadEvents, ReadEventsError,
-    Selection, StreamMetadata, SubscribeEvents, WriteStream,
+    Selection, ShredError, StreamMetadata, SubscribeEvents, WriteStream,
 };
 use crate::api::topics::{Isolation, TopicRef};
 use crate::groups::tests::{World, batch};

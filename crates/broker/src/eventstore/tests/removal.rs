@@ -74,6 +74,41 @@ async fn a_shredded_subject_cannot_be_read_by_anybody() {
     assert_eq!(data(&world).await, [false, true]);
 }
 
+/// The segment of the key holds something that is damaged, so it cannot be rewritten: the key's bytes stay on the disk.
+#[tokio::test]
+async fn a_key_that_is_still_on_the_disk_is_not_said_to_be_gone() {
+    let world = World::with_store().await;
+    let store: Arc<str> = STORE.into();
+    let mut new = world.event("AddressChanged", &[]);
+    new.encrypt_for = Some("ada".into());
+    let request = AppendEvents::to_stream(STORE, name("person-ada"), Expected::Any, vec![new]);
+    world.broker.append_events(&world.caller, request).await.unwrap();
+    let noise = "x".repeat(200);
+    world.append("noise-1", Expected::Any, &[&noise]).await.unwrap();
+    let read =
+        world.read_request(ReadEvents::new(STORE, Selection::Category("person".into()))).await.unwrap();
+    let key = key_bytes(&world, read.events[0].encryption_key().unwrap());
+    let names = world.files.list().unwrap();
+    let (segment, bit) = names
+        .iter()
+        .find_map(|name| {
+            let bytes = world.files.bytes(name).filter(|_| name.ends_with(".segment"))?;
+            let at = bytes.windows(100).position(|window| window == &noise.as_bytes()[..100])?;
+            Some((name, at as u64 * 8))
+        })
+        .unwrap();
+    world.files.flip_bit(segment, bit);
+    // What was written lately is read from memory otherwise.
+    let world = world.reopen().await;
+    for _ in 0..2 {
+        let shredded = world.broker.shred_subject(&world.caller, &store, "ada").await;
+        let Err(ShredError::Unavailable(why)) = shredded else { panic!("{shredded:?}") };
+        assert!(why.contains("segment"), "{why}");
+    }
+    assert!(is_on_disk(&world.files, &key));
+    assert_eq!(data(&world).await, [false], "nobody can read it all the same");
+}
+
 /// Of each person's event, whether its data can be read.
 async fn data(world: &World) -> Vec<bool> {
     let request = ReadEvents::new(STORE, Selection::Category("person".into()));
