@@ -2,7 +2,10 @@
 
 use std::fmt;
 use std::io;
+use std::os::fd::AsFd;
 use std::process::ExitCode;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// The command was called wrongly in a way that the argument parser cannot see. Exit code 2.
 #[derive(Debug)]
@@ -54,22 +57,41 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 
+/// Whether nobody reads standard output any more, and that is why. A server that hangs up is a broken pipe too.
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    is_broken_pipe(error) && is_hung_up(io::stdout())
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let io = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());
     io.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn is_hung_up(pipe: impl AsFd) -> bool {
+    let mut polled = [PollFd::new(&pipe, PollFlags::OUT)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut polled, Some(&at_once)).is_ok() && polled[0].revents().contains(PollFlags::ERR)
 }
 
 #[cfg(test)]
 mod tests {
     use anyhow::Context;
 
-    use super::{Usage, is_closed_pipe, usage};
+    use super::{Usage, is_broken_pipe, is_hung_up, usage};
 
     #[test]
-    fn a_closed_pipe_is_found_below_its_context() {
+    fn a_broken_pipe_is_found_below_its_context() {
         let broken = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
-        assert!(is_closed_pipe(&Err::<(), _>(broken).context("cannot write").unwrap_err()));
-        assert!(!is_closed_pipe(&anyhow::anyhow!("something else")));
+        assert!(is_broken_pipe(&Err::<(), _>(broken).context("cannot write").unwrap_err()));
+        assert!(!is_broken_pipe(&anyhow::anyhow!("something else")));
+    }
+
+    #[test]
+    fn a_pipe_is_hung_up_when_its_reader_is_gone() {
+        let (reader, writer) = std::io::pipe().unwrap();
+        assert!(!is_hung_up(&writer));
+        drop(reader);
+        assert!(is_hung_up(&writer));
     }
 
     #[test]
