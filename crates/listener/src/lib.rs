@@ -21,6 +21,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -30,6 +31,9 @@ use tokio::time::{sleep, timeout};
 
 /// How long to wait when the system has no more room for connections, for some to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Of so many failures in a row one is told: every ten seconds.
+const FAILURES_A_LINE: u32 = 100;
 
 /// Bytes that the system takes for a client beyond what it can send to it, unless more is asked for ([`limit_unsent`]).
 pub const UNSENT_BYTES_MAX: u32 = 128 * 1024;
@@ -41,6 +45,8 @@ pub struct Listener {
     local_addr: SocketAddr,
     /// For the log.
     protocol: &'static str,
+    /// How often in a row no connection could be accepted.
+    failures: AtomicU32,
 }
 
 impl Listener {
@@ -51,7 +57,7 @@ impl Listener {
     pub async fn bind(address: SocketAddr, protocol: &'static str) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let local_addr = listener.local_addr()?;
-        Ok(Self { listener, local_addr, protocol })
+        Ok(Self { listener, local_addr, protocol, failures: AtomicU32::new(0) })
     }
 
     /// Where it listens, with the port that was taken.
@@ -68,9 +74,15 @@ impl Listener {
     pub async fn accept(&self) -> (TcpStream, SocketAddr) {
         loop {
             match self.listener.accept().await {
-                Ok(accepted) => return accepted,
+                Ok(accepted) => {
+                    self.failures.store(0, Ordering::Relaxed);
+                    return accepted;
+                }
                 Err(error) => {
-                    tracing::warn!(%error, protocol = self.protocol, "cannot accept a connection");
+                    let failures = self.failures.fetch_add(1, Ordering::Relaxed);
+                    if failures.is_multiple_of(FAILURES_A_LINE) {
+                        tracing::warn!(%error, failures, protocol = self.protocol, "cannot accept a connection");
+                    }
                     sleep(ACCEPT_PAUSE).await;
                 }
             }
