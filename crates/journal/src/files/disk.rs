@@ -66,6 +66,8 @@ impl Files for DiskFiles {
         let path = self.path(name);
         let mut options = fs::OpenOptions::new();
         options.read(true).write(mode != OpenMode::Read).create_new(mode == OpenMode::CreateNew);
+        // Not for others: it holds the data and the keys of what is encrypted.
+        options.mode(0o640);
         let cached = options.open(&path)?;
         let direct = if self.direct { open_direct(&path, mode != OpenMode::Read) } else { None };
         Ok(Arc::new(DiskFile { cached, direct }))

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use crate::error::OpenError;
 
@@ -26,7 +27,10 @@ impl DataLock {
         let mut options = fs::OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         let mut file = options.open(&path).map_err(OpenError::io(format!("open {}", path.display())))?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            if error != Errno::WOULDBLOCK {
+                return Err(OpenError::io(format!("lock {}", path.display()))(error.into()));
+            }
             let mut holder = String::new();
             let read = file.read_to_string(&mut holder);
             let holder = read.ok().map(|_| holder.trim().to_owned()).filter(|pid| !pid.is_empty());
