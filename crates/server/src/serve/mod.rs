@@ -10,19 +10,29 @@ pub(crate) mod logging;
 pub(crate) mod otlp;
 mod status;
 
+use std::fs::DirBuilder;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use annals_broker::Broker;
 use annals_clock::Clock;
 use annals_journal::{DataLock, DiskFiles};
 use anyhow::{Context, Result};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::config::Settings;
 use self::status::ServerStatus;
+
+/// How long the end waits for background work that does not look whether it should end.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// With fewer open files a server soon has to refuse clients or data.
+const OPEN_FILES_MIN: u64 = 4096;
 
 /// Where a server can be reached.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +54,28 @@ pub(crate) fn serve(
         .thread_name("annals")
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(run(settings, shutdown, ready))
+    raise_open_files();
+    let ended = runtime.block_on(run(settings, shutdown, ready));
+    // What still runs builds an index or recovers data: both begin again at the next start.
+    runtime.shutdown_timeout(END_TIMEOUT);
+    ended
+}
+
+/// Takes as many open files as the system lets us have: each connection needs one, and each segment two.
+fn raise_open_files() {
+    let limits = getrlimit(Resource::Nofile);
+    if limits.current < limits.maximum || (limits.maximum.is_none() && limits.current.is_some()) {
+        let wanted = Rlimit { current: limits.maximum, maximum: limits.maximum };
+        if let Err(error) = setrlimit(Resource::Nofile, wanted) {
+            tracing::debug!(%error, "the limit of open files stays as it is");
+        }
+    }
+    if let Some(most) = getrlimit(Resource::Nofile).current.filter(|most| *most < OPEN_FILES_MIN) {
+        tracing::warn!(
+            most,
+            "few files may be open at a time; each connection takes one, and each 64 MiB of data two"
+        );
+    }
 }
 
 async fn run(
@@ -53,7 +84,7 @@ async fn run(
     ready: impl FnOnce(Addresses) -> Result<()>,
 ) -> Result<()> {
     let clock = Clock::system();
-    let _lock = lock(&settings.data_dir)?;
+    let lock = lock(&settings.data_dir)?;
     let status = Arc::new(ServerStatus::default());
     let (metrics, shared) = (status.http_metrics(), Arc::clone(&status) as _);
     let http = annals_http::Server::bind(settings.http.clone(), shared, metrics, clock.clone());
@@ -63,7 +94,15 @@ async fn run(
     let mut tasks = JoinSet::new();
     tasks.spawn(http.run(raised(http_stopped)));
 
-    let broker = open(&settings, &clock).await?;
+    let broker = tokio::select! {
+        opened = open(&settings, &clock) => opened?,
+        () = raised(shutdown.clone()) => {
+            tracing::info!("stopping before the data was recovered");
+            // Recovery may go on until the process ends, and nobody else may use the directory before.
+            std::mem::forget(lock);
+            return Ok(());
+        }
+    };
     status.attach(broker.clone());
     let (stop_broker, broker_stopped) = watch::channel(false);
     let (running, mut background) = (broker.clone(), JoinSet::new());
@@ -91,6 +130,7 @@ async fn run(
     tokio::task::spawn_blocking(move || closing.close()).await.context("cannot close the journal")?;
     let _ = stop_http.send(true);
     while tasks.join_next().await.is_some() {}
+    drop(lock);
     match broker.stopped() {
         Some(reason) if reason != annals_journal::CLOSED => {
             anyhow::bail!("the journal had stopped: {reason}")
@@ -113,7 +153,9 @@ async fn bind_amqp(
 /// Makes the data directory if it is not there, and makes sure that nobody else uses it.
 fn lock(directory: &Path) -> Result<DataLock> {
     let place = directory.display();
-    std::fs::create_dir_all(directory).with_context(|| format!("cannot make the data directory {place}"))?;
+    // Others have no business in it: it holds the data and the keys of what is encrypted.
+    let made = DirBuilder::new().recursive(true).mode(0o750).create(directory);
+    made.with_context(|| format!("cannot make the data directory {place}"))?;
     Ok(DataLock::acquire(directory)?)
 }
 
