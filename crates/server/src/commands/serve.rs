@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use crate::failure::usage;
 use crate::interrupt::Interrupt;
 use crate::output;
-use crate::serve::config::{Settings, print_default};
+use crate::serve::config::{self, Settings, print_default};
 use crate::serve::otlp::Export;
 use crate::serve::{self, Addresses, logging};
 
@@ -75,8 +75,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if args.print_config {
         return output::line(print_default());
     }
-    let settings = Settings::load(args.config.as_deref(), std::env::vars(), &args.pairs()?)?;
+    let (environment, pairs) = (config::environment()?, args.pairs()?);
+    let unknown = config::unknown_variables(&environment);
+    let settings = Settings::load(args.config.as_deref(), environment.into_iter(), &pairs)?;
     let traces = logging::init(&settings)?;
+    unknown.iter().for_each(|unknown| tracing::warn!("{unknown}"));
     let (stop, stopped) = watch::channel(false);
     let interrupt = Interrupt::listen_with(move || {
         // The receiver is gone only when the server has ended already.
@@ -90,7 +93,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 fn announce(addresses: Addresses) -> Result<()> {
     let amqp = addresses.amqp.map(|amqp| format!(" amqp={amqp}")).unwrap_or_default();
-    output::line(format!("annals ready kafka={} http={}{amqp}", addresses.kafka, addresses.http))
+    let line = format!("annals ready kafka={} http={}{amqp}", addresses.kafka, addresses.http);
+    // A server goes on without anybody who reads that.
+    if let Err(error) = output::line(&line) {
+        tracing::warn!(%error, "{line}");
+    }
+    Ok(())
 }
 
 impl Args {
@@ -101,7 +109,7 @@ impl Args {
                 pair.split_once('=').ok_or_else(|| usage(format!("--set {pair}: write NAME=VALUE")))?;
             pairs.push((name.trim().to_owned(), value.trim().to_owned()));
         }
-        let data_dir = self.data_dir.as_ref().map(|path| path.display().to_string());
+        let data_dir = self.data_dir.as_deref().map(config::text_of).transpose()?;
         let flags = [
             ("data_dir", data_dir),
             ("kafka.addr", self.kafka_addr.clone()),

@@ -2,8 +2,8 @@
 //!
 //! Every setting has one dotted name, `kafka.addr` say, which is `[kafka] addr` in the file, `ANNALS_KAFKA_ADDR` in the
 //! environment and `--set kafka.addr=…` on the command line; those that most people need have a flag of their own. A name
-//! that does not exist is an error that tells the nearest that does. Names under `topic_defaults` are Kafka's topic
-//! configurations.
+//! that does not exist is an error that tells the nearest that does; in the environment, where others put names too, it is a
+//! warning. Names under `topic_defaults` are Kafka's topic configurations.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,6 +20,16 @@ use anyhow::{Context, Result, bail};
 use crate::failure::usage;
 use crate::human::{parse_bytes, parse_duration};
 use crate::nearest::hint;
+
+/// How the variables of settings begin.
+const PREFIX: &str = "ANNALS_";
+
+/// Variables that are no settings: of commands.
+const COMMAND_VARIABLES: [&str; 8] =
+    ["CONFIG", "LOG", "BOOTSTRAP_SERVER", "COMMAND_CONFIG", "USER", "VHOST", "SERVER", "STORE"];
+
+/// How variables go on that are none of ours: of tests, and those that Kubernetes makes for a service with our name.
+const FOREIGN_VARIABLES: [&str; 3] = ["TEST_", "SERVICE_", "PORT"];
 
 /// Kafka connections that are served unless somebody sets another number.
 const CONNECTIONS_MAX: usize = 10_000;
@@ -154,7 +164,7 @@ pub(crate) const KEYS: &[Key] = &[
         name: "partitions_default",
         default: "1",
         doc: "Partitions of a topic whose creator does not say how many.",
-        set: |s, v| put(&mut s.broker.topics.partitions_default, number(v)),
+        set: |s, v| put(&mut s.broker.topics.partitions_default, at_least_one(v)),
     },
     Key {
         name: "allow_remote",
@@ -191,7 +201,7 @@ pub(crate) const KEYS: &[Key] = &[
         default: "10000",
         doc: "Kafka connections at the same time. More are refused.",
         set: |s, v| {
-            s.kafka.connections_max = number(v)?;
+            s.kafka.connections_max = at_least_one(v)?;
             s.kafka.connections_per_ip_max = s.kafka.connections_max;
             Ok(())
         },
@@ -255,7 +265,7 @@ pub(crate) const KEYS: &[Key] = &[
         name: "amqp.connections_max",
         default: "10000",
         doc: "AMQP connections at the same time. More are refused.",
-        set: |s, v| put(&mut s.amqp_options.connections_max, number(v)),
+        set: |s, v| put(&mut s.amqp_options.connections_max, at_least_one(v)),
     },
     Key {
         name: "amqp.channel_max",
@@ -527,7 +537,45 @@ fn listed(text: &str, separator: char) -> impl Iterator<Item = &str> {
 
 /// `ANNALS_KAFKA_ADDR` for `kafka.addr`.
 fn variable(name: &str) -> String {
-    format!("ANNALS_{}", name.replace('.', "_").to_uppercase())
+    format!("{PREFIX}{}", name.replace('.', "_").to_uppercase())
+}
+
+/// The variables of the environment that may be settings.
+///
+/// # Errors
+/// If one of them is not UTF-8.
+pub(crate) fn environment() -> Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        let Ok(name) = name.into_string() else { continue };
+        if name.starts_with(PREFIX) || OTEL_VARIABLES.iter().any(|(standard, _)| *standard == name) {
+            let value = value.into_string().map_err(|_| usage(format!("{name}: the value is not UTF-8")))?;
+            found.push((name, value));
+        }
+    }
+    Ok(found)
+}
+
+/// What to say of variables that look like settings and are none.
+pub(crate) fn unknown_variables(environment: &[(String, String)]) -> Vec<String> {
+    let names: Vec<String> = KEYS.iter().map(|key| variable(key.name)).collect();
+    let is_unknown = |rest: &str| {
+        let is_foreign = FOREIGN_VARIABLES.iter().any(|foreign| rest.starts_with(foreign));
+        let is_setting = names.iter().any(|name| name.strip_prefix(PREFIX) == Some(rest));
+        !is_foreign && !is_setting && !COMMAND_VARIABLES.contains(&rest)
+    };
+    let ours = environment.iter().filter_map(|(name, _)| name.strip_prefix(PREFIX));
+    let say = |rest: &str| {
+        let name = format!("{PREFIX}{rest}");
+        format!("the variable {name} is no setting{}", hint(&name, names.iter().map(String::as_str)))
+    };
+    ours.filter(|rest| is_unknown(rest)).map(say).collect()
+}
+
+/// A path as the text of a setting.
+pub(crate) fn text_of(path: &Path) -> Result<String> {
+    let text = path.to_str().ok_or_else(|| usage(format!("the path {} is not UTF-8", path.display())))?;
+    Ok(text.to_owned())
 }
 
 /// `[kafka] addr = "…"` as `kafka.addr`. Topic configurations have dots in their own names.
@@ -543,7 +591,8 @@ fn flatten(prefix: &str, table: &toml::Table, pairs: &mut Vec<(String, String)>)
             toml::Value::Array(items) => {
                 let items: Option<Vec<&str>> = items.iter().map(toml::Value::as_str).collect();
                 let items = items.ok_or_else(|| usage(format!("{name}: a list of strings is expected")))?;
-                pairs.push((name, items.join(",")));
+                let separator = if name == "amqp.permissions" { ";" } else { "," };
+                pairs.push((name, items.join(separator)));
             }
             toml::Value::Datetime(_) => bail!(usage(format!("{name}: a date is not expected here"))),
         }
@@ -614,8 +663,17 @@ fn frame_max(value: &str) -> Result<u32, String> {
     bytes.ok_or_else(|| "a size of 4KiB or more is expected".to_owned())
 }
 
+/// Whole seconds; a part of one counts as one, since 0 often means never.
 fn seconds(value: &str) -> Result<u16, String> {
-    u16::try_from(parse_duration(value)?.as_secs()).map_err(|_| "too long".to_owned())
+    let duration = parse_duration(value)?;
+    let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
+    u16::try_from(seconds).map_err(|_| "too long".to_owned())
+}
+
+/// A whole number that is not 0.
+fn at_least_one<T: std::str::FromStr + PartialOrd + From<u8>>(value: &str) -> Result<T, String> {
+    let number = number(value)?;
+    if number >= T::from(1) { Ok(number) } else { Err("1 or more is expected".to_owned()) }
 }
 
 fn duration(value: &str) -> Result<Duration, String> {
@@ -708,6 +766,34 @@ mod tests {
         assert!(error(("amqp.permissions", "nobody / .* .* .*")).contains("no user \"nobody\""));
         assert!(error(("amqp.permissions", "guest / .*")).contains("write USER VHOST"));
         assert!(error(("amqp.permissions", "guest / ( .* .*")).contains("not a regular expression"));
+    }
+
+    #[test]
+    fn variables_that_are_no_settings_are_told() {
+        let names =
+            ["ANNALS_KAFKA_ADRESS", "ANNALS_LOG", "ANNALS_KAFKA_ADDR", "ANNALS_PORT_9092_TCP", "ANNALS_WHAT"];
+        let environment = names.map(|name| (name.to_owned(), String::new()));
+        assert_eq!(
+            unknown_variables(&environment),
+            [
+                "the variable ANNALS_KAFKA_ADRESS is no setting; did you mean \"ANNALS_KAFKA_ADDR\"?",
+                "the variable ANNALS_WHAT is no setting"
+            ]
+        );
+    }
+
+    #[test]
+    fn lists_rounding_and_ranges_are_as_people_mean_them() {
+        let permissions = "[amqp]\nusers = [\"guest:guest\", \"clerk:x\"]\n\
+                           permissions = [\"clerk / .* .* .*\", \"guest / ^$ ^$ ^$\"]";
+        assert_eq!(load(permissions, &[], &[]).unwrap().broker.access.users.len(), 2);
+        let heartbeat =
+            |text| load("", &[], &[("amqp.heartbeat", text)]).unwrap().amqp_options.limits.heartbeat_s;
+        assert_eq!((heartbeat("500ms"), heartbeat("2s"), heartbeat("0s")), (1, 2, 0));
+        for name in ["partitions_default", "kafka.connections_max", "amqp.connections_max"] {
+            let error = load("", &[], &[(name, "0")]).unwrap_err().to_string();
+            assert!(error.contains("1 or more"), "{error}");
+        }
     }
 
     #[test]

@@ -8,13 +8,16 @@ use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use super::config::{LogFormat, Settings};
 use super::otlp::{self, Export};
+use crate::failure::usage;
 
 /// Starts logging as the settings say. `ANNALS_LOG` wins over `log.filter`. Returns the export of spans, to be finished
 /// at the end.
 pub(crate) fn init(settings: &Settings) -> Result<Option<Export>> {
-    let wanted = std::env::var("ANNALS_LOG").unwrap_or_else(|_| settings.log_filter.clone());
+    let variable = std::env::var("ANNALS_LOG").ok().filter(|wanted| !wanted.is_empty());
+    let wanted = variable.unwrap_or_else(|| settings.log_filter.clone());
+    let filter = EnvFilter::try_new(&wanted);
     let filter =
-        EnvFilter::try_new(&wanted).with_context(|| format!("log.filter \"{wanted}\" is not a filter"))?;
+        filter.map_err(|error| usage(format!("log.filter \"{wanted}\" is not a filter: {error}")))?;
     let (export, spans) = otlp::start(&settings.otlp)?.unzip();
     let lines = tracing_subscriber::fmt::layer().with_ansi(is_coloured()).with_writer(std::io::stderr);
     let lines = match settings.log_format {

@@ -24,7 +24,7 @@ use self::stats::Stats;
 use crate::client::{ConnectArgs, Connection};
 use crate::interrupt::Interrupt;
 use crate::output;
-use crate::serve::config::Settings;
+use crate::serve::config::{self, Settings};
 use crate::serve::serve;
 
 /// The consumer group of the sample consumer.
@@ -75,7 +75,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let scratch = if args.data_dir.is_none() { Some(Scratch::new()?) } else { None };
     let data_dir = scratch.as_ref().map(|scratch| scratch.0.clone()).or_else(|| args.data_dir.clone());
-    let data_dir = data_dir.unwrap_or_default().display().to_string();
+    let data_dir = config::text_of(&data_dir.unwrap_or_default())?;
     let off = String::new();
     let pairs = [
         ("data_dir", &data_dir),
@@ -84,7 +84,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         ("amqp.addr", &off),
     ];
     let pairs: Vec<_> = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).clone())).collect();
-    let settings = Settings::load(None, std::env::vars(), &pairs)?;
+    let settings = Settings::load(None, config::environment()?.into_iter(), &pairs)?;
     let (stop, stopped) = watch::channel(false);
     let (ready, readied) = std::sync::mpsc::sync_channel(1);
     let server = std::thread::Builder::new().name("server".to_owned()).spawn(move || {
