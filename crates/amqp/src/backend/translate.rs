@@ -25,7 +25,7 @@ use crate::wire::text::Text;
 use crate::wire::value::Value;
 
 /// The wire's name, shared.
-pub(super) fn name(text: &Text) -> Name {
+pub(crate) fn name(text: &Text) -> Name {
     Name::from(text.bytes().clone())
 }
 

@@ -1,19 +1,18 @@
 //! Class exchange.
 
+use annals_broker::api::queues::rights::exchange_needs;
+
 use super::effect::Ask;
 use super::{Around, Awaited, Channel, id, without_breaks};
+use crate::backend::translate::{headers, name};
 use crate::methods::exchange;
 use crate::reply::{Exception, Named, access_refused, precondition_failed};
 use crate::rights::Right;
 use crate::wire::table::Table;
 use crate::wire::text::Text;
-use crate::wire::value::Value;
 
 /// The types of exchanges that there are.
 const KINDS: [&str; 5] = ["direct", "fanout", "topic", "headers", "x-delayed-message"];
-
-/// The argument that names an alternate exchange.
-const ALTERNATE: &str = "alternate-exchange";
 
 impl<L: Clone> Channel<L> {
     pub(super) fn declare_exchange(
@@ -28,8 +27,7 @@ impl<L: Clone> Channel<L> {
         check_not_default(&exchange)?;
         if !declare.passive {
             around.rights.check_exchange(Right::Configure, &exchange)?;
-            check_alternate(&declare.arguments, &exchange, around)?;
-            check_joined(&declare.arguments, around)?;
+            check_arguments(&declare.arguments, &exchange, around)?;
         }
         let ok = (!declare.no_wait).then(|| exchange::DeclareOk {}.into());
         let ask = Ask::DeclareExchange(exchange::Declare { exchange, ..declare });
@@ -101,28 +99,11 @@ pub(super) fn check_not_default(exchange: &str) -> Result<(), Exception> {
     Ok(())
 }
 
-/// Who names an alternate exchange must be allowed to read here and to write there.
-fn check_alternate(arguments: &Table, exchange: &str, around: Around<'_>) -> Result<(), Exception> {
-    match arguments.get(ALTERNATE) {
-        None => Ok(()),
-        Some(Value::LongString(alternate)) => {
-            around.rights.check_exchange(Right::Read, exchange)?;
-            around.rights.check_exchange(Right::Write, &String::from_utf8_lossy(&alternate))
-        }
-        Some(other) => {
-            let shown = Named::exchange(exchange, &around.rights.vhost);
-            let kind = other.type_name();
-            Err(precondition_failed(format!("invalid type '{kind}' for arg '{ALTERNATE}' in {shown}")))
-        }
-    }
-}
-
-/// Who joins a topic to an exchange must be allowed to write to the one or to read from the other.
-fn check_joined(arguments: &Table, around: Around<'_>) -> Result<(), Exception> {
-    for (argument, right) in [("x-annals-topic", Right::Write), ("x-annals-source-topic", Right::Read)] {
-        if let Some(Value::LongString(topic)) = arguments.get(argument) {
-            around.rights.check_exchange(right, &String::from_utf8_lossy(&topic))?;
-        }
-    }
-    Ok(())
+/// Who names an alternate exchange, or a topic to join, must be allowed to use it.
+fn check_arguments(arguments: &Table, exchange: &Text, around: Around<'_>) -> Result<(), Exception> {
+    let needs = exchange_needs(&name(exchange), &headers(arguments)).map_err(|error| {
+        let shown = Named::exchange(exchange, &around.rights.vhost);
+        precondition_failed(format!("{error} in {shown}"))
+    })?;
+    around.rights.check_all(&needs)
 }

@@ -1,21 +1,18 @@
 //! Class queue.
 
 use annals_broker::api::queues::arguments::named_by_clients;
+use annals_broker::api::queues::rights::queue_needs;
 
 use super::effect::Ask;
 use super::exchanges::check_not_default;
 use super::{Around, Awaited, Channel, REPLY_TO, chosen_name, id, without_breaks};
 use crate::backend::broker::reserved;
-use crate::backend::translate::headers;
+use crate::backend::translate::{headers, name};
 use crate::methods::queue;
 use crate::reply::{Exception, Named, not_found, precondition_failed};
 use crate::rights::Right;
 use crate::wire::table::Table;
 use crate::wire::text::Text;
-use crate::wire::value::Value;
-
-/// The argument that names a dead-letter exchange.
-const DEAD_LETTER: &str = "x-dead-letter-exchange";
 
 impl<L: Clone> Channel<L> {
     pub(super) fn declare_queue(
@@ -141,16 +138,10 @@ fn check_chosen_name(arguments: &Table) -> Result<(), Exception> {
 }
 
 /// Who names a dead-letter exchange must be allowed to read here and to write there.
-fn check_dead_letter(arguments: &Table, queue: &str, around: Around<'_>) -> Result<(), Exception> {
-    match arguments.get(DEAD_LETTER) {
-        None => Ok(()),
-        Some(Value::LongString(exchange)) => {
-            around.rights.check_queue(Right::Read, queue)?;
-            around.rights.check_exchange(Right::Write, &String::from_utf8_lossy(&exchange))
-        }
-        Some(other) => {
-            let (shown, kind) = (Named::queue(queue, &around.rights.vhost), other.type_name());
-            Err(precondition_failed(format!("invalid type '{kind}' for arg '{DEAD_LETTER}' in {shown}")))
-        }
-    }
+fn check_dead_letter(arguments: &Table, queue: &Text, around: Around<'_>) -> Result<(), Exception> {
+    let needs = queue_needs(&name(queue), &headers(arguments)).map_err(|error| {
+        let shown = Named::queue(queue, &around.rights.vhost);
+        precondition_failed(format!("{error} in {shown}"))
+    })?;
+    around.rights.check_all(&needs)
 }

@@ -5,6 +5,7 @@ pub(crate) mod sasl;
 #[cfg(test)]
 pub(crate) use annals_broker::access::User;
 pub(crate) use annals_broker::access::{Access, LoginError, Permission, Right};
+use annals_broker::api::queues::rights::{Need, Object};
 
 use crate::reply::{Exception, Named, access_refused};
 
@@ -31,6 +32,14 @@ impl Rights {
         // As RabbitMQ does: patterns see the default exchange under this name.
         let known_as = if name.is_empty() { "amq.default" } else { name };
         self.check(right, known_as, Named::exchange(known_as, &self.vhost))
+    }
+
+    /// Checks that the user has all of these.
+    pub(crate) fn check_all(&self, needs: &[Need]) -> Result<(), Exception> {
+        needs.iter().try_for_each(|Need { right, object, name }| match object {
+            Object::Queue => self.check_queue(*right, &name.as_str()),
+            Object::Exchange => self.check_exchange(*right, &name.as_str()),
+        })
     }
 
     fn check(&self, right: Right, name: &str, shown: Named<'_>) -> Result<(), Exception> {

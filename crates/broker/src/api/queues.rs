@@ -48,6 +48,7 @@ pub mod consume;
 pub mod difference;
 pub mod publish;
 pub mod sessions;
+pub mod rights;
 pub mod settle;
 pub mod topology;
 

@@ -3,6 +3,7 @@
 use annals_broker::access::Right;
 use annals_broker::api::queues::arguments::{Joined, KindError, alternate, exchange_kind, joined};
 use annals_broker::api::queues::difference::{exchange_difference, type_of};
+use annals_broker::api::queues::rights::exchange_needs;
 use annals_broker::api::queues::topology::{
     DeclareExchange, DeclareExchangeError, DeleteExchange, DeleteExchangeError,
 };
@@ -94,6 +95,9 @@ pub(crate) async fn declare(
     let (vhost, name) = (session.enter_to_make(&vhost)?, name_in_path(&name));
     let declared = read(&session, &object(&body)?)?;
     session.check(Right::Configure, &vhost, &name)?;
+    let needs = exchange_needs(&name, &declared.0.arguments)
+        .map_err(|error| ApiError::bad_request(format!("{error} in {}", exchange_named(&name, &vhost))))?;
+    session.check_all(&vhost, &needs)?;
     let is_new = declare_exchange(&session, vhost, name, declared).await?;
     Ok(if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
 }

@@ -4,6 +4,7 @@ use annals_broker::access::Right;
 use annals_broker::api::queues::admin::QueueInfo;
 use annals_broker::api::queues::arguments::{ArgumentError, Lifetime, impossible_property, queue_options};
 use annals_broker::api::queues::difference::DeclaredQueue;
+use annals_broker::api::queues::rights::queue_needs;
 use annals_broker::api::queues::topology::{DeclareQueue, DeclareQueueError, DeleteQueue, DeleteQueueError};
 use annals_broker::api::queues::{Headers, QueueError, Text};
 use axum::extract::{Path, RawQuery};
@@ -122,10 +123,11 @@ pub(crate) async fn declare(
     let (vhost, name) = (session.enter_to_make(&vhost)?, Text::from(name));
     session.check(Right::Configure, &vhost, &name)?;
     let request = read(&object(&body)?, vhost, name)?;
-    if let Some(dead_letter) = &request.options.dead_letter {
-        session.check(Right::Read, &request.vhost, &request.name)?;
-        session.check(Right::Write, &request.vhost, &dead_letter.exchange)?;
-    }
+    let needs = queue_needs(&request.name, &request.arguments).map_err(|error| {
+        let shown = queue_named(&request.name, &request.vhost);
+        ApiError::bad_request(format!("{error} in {shown}"))
+    })?;
+    session.check_all(&request.vhost, &needs)?;
     let is_new = declare_queue(&session, request).await?;
     Ok(if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use annals_broker::Broker;
 use annals_broker::access::{Permission, Right};
+use annals_broker::api::queues::rights::Need;
 use annals_broker::api::queues::{OwnerId, QueueRef, Text};
 use annals_broker::api::{Caller, Principal};
 use axum::extract::FromRequestParts;
@@ -109,6 +110,11 @@ impl Session {
         } else {
             Err(ApiError::refused("Access refused."))
         }
+    }
+
+    /// Checks all of these rights.
+    pub(super) fn check_all(&self, vhost: &Text, needs: &[Need]) -> Result<(), ApiError> {
+        needs.iter().try_for_each(|need| self.check(need.right, vhost, &need.name))
     }
 
     /// Only those whom nothing restricts.

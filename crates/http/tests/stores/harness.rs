@@ -80,15 +80,18 @@ impl World {
     }
 
     /// Opens the broker.
-    pub(crate) fn open(mut self) -> Self {
+    pub(crate) fn open(self) -> Self {
+        self.open_with(annals_broker::Options::default())
+    }
+
+    pub(crate) fn open_with(mut self, options: annals_broker::Options) -> Self {
         let journal = annals_journal::Options {
             segment_bytes: 4 << 20,
             tail_cache_bytes: 1 << 20,
             ..annals_journal::Options::default()
         };
         let files = Arc::new(self.files.clone()) as Arc<dyn Files>;
-        let broker =
-            Broker::open(annals_broker::Options::default(), journal, files, Clock::system()).unwrap();
+        let broker = Broker::open(options, journal, files, Clock::system()).unwrap();
         let running = broker.clone();
         let stopped = self.stop.subscribe();
         self.background.spawn(async move { running.run(raised(stopped)).await });

@@ -1,0 +1,59 @@
+//! Queues over RabbitMQ's management API: who may do what.
+
+use annals_broker::access::{Access, Permission, User};
+use annals_http::Options;
+use annals_journal::FaultFiles;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use hyper::Method;
+use serde_json::{Value, json};
+
+use crate::harness::World;
+
+/// May do everything with what is called `mine…`.
+const CLERK: &str = "clerk:secret";
+
+async fn world() -> World {
+    let mut access = Access::default();
+    let permission = Permission::parse("^mine", "^mine|^amq.default$", "^mine").unwrap();
+    access.users.insert("clerk".to_owned(), User::new("secret").with("/", permission));
+    let world = World::without_broker(&FaultFiles::new(), Options::default()).await;
+    world.open_with(annals_broker::Options { access, ..Default::default() })
+}
+
+/// The status of an answer, and what it says.
+async fn ask(world: &World, user: &str, method: Method, path: &str, body: Option<&Value>) -> (u16, Value) {
+    let authorization = format!("Basic {}", BASE64_STANDARD.encode(user));
+    let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
+    let body = body.map(ToString::to_string).unwrap_or_default();
+    let answer = world.send(method, &format!("/api{path}"), &headers, body.into()).await;
+    (answer.status, serde_json::from_slice(&answer.body).unwrap_or_default())
+}
+
+async fn put(world: &World, user: &str, path: &str, body: &Value) -> u16 {
+    ask(world, user, Method::PUT, path, Some(body)).await.0
+}
+
+#[tokio::test]
+async fn arguments_of_an_exchange_are_no_way_around_permissions() {
+    let world = world().await;
+    let declare = async |name: &str, arguments: Value| {
+        let body = json!({"type": "topic", "arguments": arguments});
+        put(&world, CLERK, &format!("/exchanges/%2F/{name}"), &body).await
+    };
+    for arguments in [
+        json!({"x-annals-source-topic": "payroll", "x-annals-source-offset": "first"}),
+        json!({"x-annals-topic": "payroll"}),
+        json!({"alternate-exchange": "payroll"}),
+    ] {
+        assert_eq!(declare("mine", arguments.clone()).await, 401, "{arguments}");
+    }
+    assert_eq!(declare("mine", json!({"alternate-exchange": 1})).await, 400);
+    assert_eq!(declare("mine.1", json!({"x-annals-source-topic": "mine.in"})).await, 201);
+    assert_eq!(
+        declare("mine.2", json!({"alternate-exchange": "mine", "x-annals-topic": "mine.out"})).await,
+        201
+    );
+    let dead = json!({"arguments": {"x-dead-letter-exchange": "payroll"}});
+    assert_eq!(put(&world, CLERK, "/queues/%2F/mine", &dead).await, 401);
+}
