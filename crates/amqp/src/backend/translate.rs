@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use annals_broker::api::queues::properties::{expiration_ms, take_keys};
 use annals_broker::api::queues::publish::NewMessage;
 use annals_broker::api::queues::{
     Deaths, Headers, Message, Properties as Stored, Text as Name, Value as StoredValue,
@@ -17,7 +18,6 @@ use bytes::{Bytes, BytesMut};
 
 use super::Deliverable;
 use crate::channel::effect::Publish;
-use crate::channel::publishing::expiration_ms;
 use crate::reply::{Exception, precondition_failed, syntax_error};
 use crate::wire::properties::{PERSISTENT, Properties};
 use crate::wire::table::Table;
@@ -105,7 +105,8 @@ pub(super) fn message(publish: &Publish) -> Result<NewMessage, Exception> {
     };
     let mut more_keys = Vec::new();
     if let Some(mut properties) = properties(&read, bytes, publish) {
-        more_keys = copies(&mut properties.headers)?;
+        more_keys =
+            take_keys(&mut properties.headers).map_err(|error| precondition_failed(error.to_string()))?;
         message.properties = Some(Box::new(properties));
     }
     Ok(NewMessage { message, more_keys })
@@ -137,27 +138,6 @@ fn properties(read: &Properties<'_>, bytes: &Bytes, publish: &Publish) -> Option
         cluster_id: share(read.cluster_id),
         subject: None,
     })
-}
-
-/// Takes further keys out of the headers: those that receivers may see stay, those that they may not do not.
-fn copies(headers: &mut Headers) -> Result<Vec<Name>, Exception> {
-    let mut keys = Vec::new();
-    for header in ["CC", "BCC"] {
-        match headers.get(header) {
-            None => {}
-            Some(StoredValue::List(values)) => {
-                // What is no text is passed over, as RabbitMQ does.
-                keys.extend(values.iter().filter_map(StoredValue::as_text).cloned());
-            }
-            Some(other) => {
-                let kind = value_to_wire(other).type_name();
-                let text = format!("invalid message: {{unacceptable_type_in_header,\"{header}\",{kind}}}");
-                return Err(precondition_failed(text));
-            }
-        }
-    }
-    headers.remove("BCC");
-    Ok(keys)
 }
 
 /// A message of the broker's on its way to a client.

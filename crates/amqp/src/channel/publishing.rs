@@ -1,6 +1,6 @@
 //! Publishing: what is checked before a message goes to its exchange, and what its publisher is told.
 
-use annals_broker::api::queues::arguments::EXPIRY_MS_MAX;
+use annals_broker::api::queues::properties::{PropertyError, check_user, expiration_ms};
 
 use super::confirms::{Confirm, End};
 use super::effect::{Ask, Effect, Publish, returned};
@@ -33,8 +33,8 @@ impl<L: Clone> Channel<L> {
         around.rights.check_exchange(Right::Write, &publish.exchange)?;
         let malformed = |error: crate::wire::Malformed| syntax_error(error.to_string());
         let properties = Properties::read(&content.properties).map_err(malformed)?;
-        check_expiration(&properties)?;
-        check_user(&properties, &around.rights.user)?;
+        check_properties(&properties, &around.rights.user)
+            .map_err(|error| precondition_failed(error.to_string()))?;
         let reply_to = match (properties.reply_to, &self.reply_consumer) {
             (Some(name), Some(consumer)) if name == REPLY_TO.as_bytes() => Some(consumer.address.clone()),
             (Some(name), None) if name == REPLY_TO.as_bytes() => {
@@ -108,61 +108,7 @@ impl Publish {
     }
 }
 
-/// Whoever says who they are must not lie.
-fn check_user(properties: &Properties<'_>, user: &str) -> Result<(), Exception> {
-    match properties.user_id {
-        Some(claimed) if claimed != user.as_bytes() => {
-            let claimed = String::from_utf8_lossy(claimed);
-            let text = format!("user_id property set to '{claimed}' but authenticated user was '{user}'");
-            Err(precondition_failed(text))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn check_expiration(properties: &Properties<'_>) -> Result<(), Exception> {
-    let Some(text) = properties.expiration else { return Ok(()) };
-    expiration_ms(text).map(drop).map_err(|reason| {
-        let text = String::from_utf8_lossy(text);
-        precondition_failed(format!("invalid expiration '{text}': {reason}"))
-    })
-}
-
-/// Reads a time to live: digits and nothing else. Errors are written as RabbitMQ writes them.
-pub(crate) fn expiration_ms(text: &[u8]) -> Result<u64, String> {
-    let text = String::from_utf8_lossy(text);
-    let unsigned = text.strip_prefix('-').or_else(|| text.strip_prefix('+')).unwrap_or(&text);
-    let digits = unsigned.bytes().take_while(u8::is_ascii_digit).count();
-    if digits == 0 {
-        return Err("no_integer".to_owned());
-    }
-    let rest = &unsigned[digits..];
-    if !rest.is_empty() {
-        return Err(format!("{{leftover_string,\"{rest}\"}}"));
-    }
-    let number = unsigned.parse::<u64>().unwrap_or(u64::MAX);
-    if text.starts_with('-') && number > 0 {
-        return Err(format!("{{value_negative,{text}}}"));
-    }
-    if number > EXPIRY_MS_MAX {
-        return Err(format!("{{value_too_large,{unsigned}}}"));
-    }
-    Ok(number)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_to_live_is_digits() {
-        assert_eq!(expiration_ms(b"60000"), Ok(60_000));
-        assert_eq!(expiration_ms(b"0"), Ok(0));
-        assert_eq!(expiration_ms(b"abc"), Err("no_integer".to_owned()));
-        assert_eq!(expiration_ms(b""), Err("no_integer".to_owned()));
-        assert_eq!(expiration_ms(b"10s"), Err("{leftover_string,\"s\"}".to_owned()));
-        assert_eq!(expiration_ms(b"-1"), Err("{value_negative,-1}".to_owned()));
-        assert_eq!(expiration_ms(b"315360000000"), Ok(EXPIRY_MS_MAX), "ten years");
-        assert_eq!(expiration_ms(b"315360000001"), Err("{value_too_large,315360000001}".to_owned()));
-    }
+fn check_properties(properties: &Properties<'_>, user: &str) -> Result<(), PropertyError> {
+    properties.expiration.map_or(Ok(0), expiration_ms)?;
+    check_user(properties.user_id, user)
 }

@@ -69,29 +69,6 @@ impl Value {
         }
     }
 
-    /// What RabbitMQ calls the type.
-    pub(crate) fn type_name(&self) -> &'static str {
-        match self {
-            Self::Bool(_) => "bool",
-            Self::I8(_) => "byte",
-            Self::U8(_) => "unsignedbyte",
-            Self::I16(_) => "short",
-            Self::U16(_) => "unsignedshort",
-            Self::I32(_) => "signedint",
-            Self::U32(_) => "unsignedint",
-            Self::I64(_) => "long",
-            Self::F32(_) => "float",
-            Self::F64(_) => "double",
-            Self::Decimal(..) => "decimal",
-            Self::LongString(_) => "longstr",
-            Self::Array(_) => "array",
-            Self::Timestamp(_) => "timestamp",
-            Self::Table(_) => "table",
-            Self::Bytes(_) => "binary",
-            Self::Void => "void",
-        }
-    }
-
     /// Reads a type and its value, without a look into tables and arrays.
     pub(crate) fn read(cursor: &mut Cursor) -> Result<Self, Malformed> {
         let value = match cursor.u8()? {

@@ -46,9 +46,10 @@ pub mod admin;
 pub mod arguments;
 pub mod consume;
 pub mod difference;
+pub mod properties;
 pub mod publish;
-pub mod sessions;
 pub mod rights;
+pub mod sessions;
 pub mod settle;
 pub mod topology;
 

@@ -1,8 +1,9 @@
-//! Publishing one message.
+//! Publishing one message, with the checks that its publisher would meet over AMQP.
 
 use annals_broker::access::Right;
-use annals_broker::api::queues::Message;
+use annals_broker::api::queues::properties::{PropertyError, check_user, expiration_ms, take_keys};
 use annals_broker::api::queues::publish::{NewMessage, Publish, Published};
+use annals_broker::api::queues::{Message, Text};
 use axum::Json;
 use axum::extract::Path;
 use base64::Engine;
@@ -10,7 +11,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
-use super::exchanges::{find, name_in_path, object};
+use super::exchanges::{name_in_path, object};
 use super::session::Session;
 use super::table::properties_from_json;
 use crate::body::Payload;
@@ -24,12 +25,7 @@ pub(crate) async fn publish(
     let (vhost, exchange) = (session.enter(&vhost)?, name_in_path(&exchange));
     let given = object(&body)?;
     session.check(Right::Write, &vhost, &exchange)?;
-    let mut message = read(&given)?;
-    if let Some(delay_ms) = delay(&message) {
-        let holds_back = find(&session, &vhost, &exchange).is_ok_and(|definition| definition.delayed);
-        message.due_ms = holds_back.then(|| session.app.clock().now_ms().saturating_add(delay_ms));
-    }
-    let messages = vec![NewMessage { message, more_keys: Vec::new() }];
+    let messages = vec![read(&given, session.user())?];
     let ticket = session.broker.publish(&session.caller, Publish { vhost, exchange, messages }).await?;
     let is_routed = !ticket.outcomes().iter().any(|outcome| matches!(outcome, Published::Unroutable(_)));
     if ticket.outcomes().iter().any(|outcome| matches!(outcome, Published::Refused)) {
@@ -39,12 +35,7 @@ pub(crate) async fn publish(
     Ok(Json(json!({"routed": is_routed})))
 }
 
-/// How long the message asks to be held back.
-fn delay(message: &Message) -> Option<i64> {
-    message.headers()?.get("x-delay")?.as_i64().filter(|delay| *delay > 0)
-}
-
-fn read(given: &Value) -> Result<Message, ApiError> {
+fn read(given: &Value, user: &str) -> Result<NewMessage, ApiError> {
     let missing: Vec<String> = ["routing_key", "payload", "payload_encoding"]
         .into_iter()
         .filter(|name| given[name].is_null())
@@ -68,16 +59,12 @@ fn read(given: &Value) -> Result<Message, ApiError> {
         }
         other => return Err(ApiError::bad_request(json!({"unsupported_encoding": other}))),
     };
-    let properties = properties_from_json(&given["properties"])?;
-    let ttl_ms = match &properties.expiration {
-        None => None,
-        Some(text) => {
-            let ttl =
-                text.as_str().parse().map_err(|_| ApiError::bad_request("the expiration is not a number"))?;
-            Some(ttl)
-        }
-    };
-    Ok(Message {
+    let mut properties = properties_from_json(&given["properties"])?;
+    check_user(properties.user_id.as_ref().map(Text::as_bytes), user).map_err(refused)?;
+    let expiration = properties.expiration.as_ref().map(Text::as_bytes);
+    let ttl_ms = expiration.map(expiration_ms).transpose().map_err(refused)?;
+    let more_keys = take_keys(&mut properties.headers).map_err(refused)?;
+    let message = Message {
         routing_key: routing_key.into(),
         body: body.into(),
         persistent: properties.delivery_mode == Some(2),
@@ -85,7 +72,13 @@ fn read(given: &Value) -> Result<Message, ApiError> {
         ttl_ms,
         properties: Some(Box::new(properties)),
         ..Message::default()
-    })
+    };
+    Ok(NewMessage { message, more_keys })
+}
+
+/// What RabbitMQ says, whose management API publishes over AMQP.
+fn refused(error: PropertyError) -> ApiError {
+    ApiError::bad_request(format!("406 PRECONDITION_FAILED - {error}"))
 }
 
 #[cfg(test)]
@@ -98,17 +91,30 @@ mod tests {
             "routing_key": "k", "payload": "/wA=", "payload_encoding": "base64",
             "properties": {"delivery_mode": 2, "priority": 3, "expiration": "500", "headers": {"x-delay": 7}},
         });
-        let message = read(&given).unwrap();
+        let message = read(&given, "guest").unwrap().message;
         assert_eq!((&message.body[..], message.persistent, message.priority), (&b"\xff\0"[..], true, 3));
-        assert_eq!((message.ttl_ms, delay(&message)), (Some(500), Some(7)));
+        assert_eq!(message.ttl_ms, Some(500));
     }
 
     #[test]
     fn what_is_missing_is_told_in_rabbitmqs_words() {
-        let refused = read(&json!({"routing_key": "k", "payload": "x"})).unwrap_err();
+        let refused = read(&json!({"routing_key": "k", "payload": "x"}), "guest").unwrap_err();
         assert_eq!(refused, ApiError::bad_request("[{key_missing,payload_encoding}]"));
-        let wrong = json!({"routing_key": "k", "payload": "x", "payload_encoding": "string",
-            "properties": {"expiration": "soon"}});
-        assert!(read(&wrong).is_err());
+    }
+
+    #[test]
+    fn what_amqp_refuses_is_refused() {
+        let reason = |properties: Value| {
+            let given = json!({"routing_key": "k", "payload": "x", "payload_encoding": "string",
+                "properties": properties});
+            read(&given, "guest").unwrap_err()
+        };
+        let refused = |text: &str| ApiError::bad_request(format!("406 PRECONDITION_FAILED - {text}"));
+        let soon = "invalid expiration 'soon': no_integer";
+        assert_eq!(reason(json!({"expiration": "soon"})), refused(soon));
+        let root = "user_id property set to 'root' but authenticated user was 'guest'";
+        assert_eq!(reason(json!({"user_id": "root"})), refused(root));
+        let keys = "invalid message: {unacceptable_type_in_header,\"BCC\",longstr}";
+        assert_eq!(reason(json!({"headers": {"BCC": "k"}})), refused(keys));
     }
 }

@@ -1,4 +1,4 @@
-//! Queues over RabbitMQ's management API: who may do what.
+//! Queues over RabbitMQ's management API: who may do what, and what is checked as over AMQP.
 
 use annals_broker::access::{Access, Permission, User};
 use annals_http::Options;
@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 
 use crate::harness::World;
 
+/// May do everything.
+const GUEST: &str = "guest:guest";
 /// May do everything with what is called `mine…`.
 const CLERK: &str = "clerk:secret";
 
@@ -56,4 +58,29 @@ async fn arguments_of_an_exchange_are_no_way_around_permissions() {
     );
     let dead = json!({"arguments": {"x-dead-letter-exchange": "payroll"}});
     assert_eq!(put(&world, CLERK, "/queues/%2F/mine", &dead).await, 401);
+}
+
+#[tokio::test]
+async fn a_message_is_published_as_over_amqp() {
+    let world = world().await;
+    for queue in ["mine.a", "mine.b", "mine.c"] {
+        assert_eq!(put(&world, CLERK, &format!("/queues/%2F/{queue}"), &json!({})).await, 201);
+    }
+    let publish = async |properties: Value| {
+        let body = json!({
+            "routing_key": "mine.a", "payload": "x", "payload_encoding": "string", "properties": properties,
+        });
+        ask(&world, CLERK, Method::POST, "/exchanges/%2F/amq.default/publish", Some(&body)).await
+    };
+    let (status, refused) = publish(json!({"user_id": "guest"})).await;
+    assert_eq!((status, &refused["error"]), (400, &json!("bad_request")), "{refused}");
+    let keys = json!({"user_id": "clerk", "headers": {"CC": ["mine.b"], "BCC": ["mine.c"]}});
+    assert_eq!(publish(keys).await, (200, json!({"routed": true})));
+    for queue in ["mine.a", "mine.b", "mine.c"] {
+        let path = format!("/queues/%2F/{queue}/messages");
+        let (_, messages) = ask(&world, GUEST, Method::GET, &path, None).await;
+        assert_eq!(messages.as_array().map(Vec::len), Some(1), "{queue}");
+        let headers = &messages[0]["properties"]["headers"];
+        assert_eq!(*headers, json!({"CC": ["mine.b"]}), "BCC is for nobody to see");
+    }
 }
