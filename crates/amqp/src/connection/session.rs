@@ -282,7 +282,11 @@ impl<B: Backend> Session<B> {
         let around = Around { rights: &self.rights, clock: &self.clock };
         match slot.machine.command(command, around) {
             Ok(()) => self.carry_out(channel, out).await,
-            Err(error) => self.failed(channel, error, out).await,
+            Err(error) => {
+                // What was published before comes first: it may be what closes the channel.
+                self.flush(out).await?;
+                self.failed(channel, error, out).await
+            }
         }
     }
 
@@ -291,8 +295,12 @@ impl<B: Backend> Session<B> {
         if error.code.ends_connection() {
             return Err(error);
         }
-        tracing::debug!(channel, "channel closed: {error}");
         let Some(slot) = self.channels.get_mut(&channel) else { return Ok(()) };
+        // The client was told of the first error; what it sent before it knew is passed over.
+        if slot.machine.is_closing() {
+            return Ok(());
+        }
+        tracing::debug!(channel, "channel closed: {error}");
         self.backlog -= slot.backlog.len();
         slot.backlog.clear();
         slot.machine.fail(&error);
@@ -402,8 +410,17 @@ impl<B: Backend> Session<B> {
     /// Puts a publish to those that go to the broker together.
     async fn publish(&mut self, channel: u16, publish: Publish, out: &mut Outbound) -> Result<(), Exception> {
         self.publishes = true;
-        if publish.exchange.is_empty() && publish.routing_key.starts_with(REPLY_TO) {
+        let to_reply = publish.exchange.is_empty() && publish.routing_key.starts_with(REPLY_TO);
+        if to_reply
+            || self.batch.as_ref().is_some_and(|batch| !batch.takes(channel, &publish, self.batch_max))
+        {
             self.flush(out).await?;
+            // What went before has closed the channel.
+            if self.channels.get(&channel).is_none_or(|slot| slot.machine.is_closing()) {
+                return Ok(());
+            }
+        }
+        if to_reply {
             if self.replies.send(&publish) {
                 // It is where it belongs: nothing has to be waited for.
                 let generation = self.channels.get(&channel).map_or(0, |slot| slot.generation);
@@ -414,9 +431,6 @@ impl<B: Backend> Session<B> {
                 self.settled_at_once(channel, publish.number, mandatory, Fate::Unroutable);
             }
             return Ok(());
-        }
-        if self.batch.as_ref().is_some_and(|batch| !batch.takes(channel, &publish, self.batch_max)) {
-            self.flush(out).await?;
         }
         let empty = || Batch { channel, publishes: Vec::new(), body_bytes: 0 };
         let batch = self.batch.get_or_insert_with(empty);

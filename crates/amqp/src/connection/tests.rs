@@ -565,3 +565,67 @@ async fn an_operator_sees_a_connection_and_ends_it() {
     let (code, text) = client.closed().await;
     assert_eq!((code, &*text), (320, "CONNECTION_FORCED - Closed via management plugin"));
 }
+
+/// Publishes on channel 1, to be sent together.
+fn burst(publishes: &[(&'static str, &'static str)], properties: &Properties<'_>) -> Outbound {
+    let mut out = Outbound::default();
+    for (exchange, body) in publishes {
+        let publish =
+            basic::Publish { exchange: (*exchange).into(), routing_key: "q".into(), ..Default::default() };
+        out.message(1, &publish.into(), properties, &Bytes::from(*body), 8192);
+    }
+    out
+}
+
+impl Client {
+    /// Sends everything at once.
+    async fn send_all(&mut self, mut out: Outbound) {
+        self.stream.write_all_buf(&mut out).await.expect("it is read");
+    }
+
+    /// The code that a channel is closed with; the client says that it has understood.
+    async fn channel_closed(&mut self) -> u16 {
+        match self.method().await {
+            Method::ChannelClose(close) => {
+                self.send(1, channel::CloseOk {}).await;
+                close.reply_code
+            }
+            other => panic!("not closed: {other:?}"),
+        }
+    }
+
+    /// Messages that lie in a queue, asked on a channel of its own.
+    async fn count(&mut self, queue: &'static str) -> u32 {
+        self.open_channel(1).await;
+        self.declare(queue).await.0
+    }
+}
+
+#[tokio::test]
+async fn after_an_error_nothing_is_published_and_no_second_one_is_told() {
+    let mut bench = Bench::new().await;
+    let mut client = bench.channel().await;
+    client.declare("q").await;
+    client.send_all(burst(&[("missing", "1"), ("", "2")], &persistent())).await;
+    assert_eq!(client.channel_closed().await, 404);
+    assert_eq!(client.count("q").await, 0, "the channel was closed before");
+
+    client.send_all(burst(&[("missing", "1"), ("missing too", "2"), ("", "3")], &persistent())).await;
+    assert_eq!(client.channel_closed().await, 404);
+    assert_eq!(client.count("q").await, 0);
+
+    let mut out = burst(&[("missing", "1")], &persistent());
+    out.method(1, &basic::Ack { delivery_tag: 7, multiple: false }.into());
+    client.send_all(out).await;
+    assert_eq!(client.channel_closed().await, 404, "what came first");
+    assert_eq!(client.count("q").await, 0);
+
+    let mut out = burst(&[("missing", "1")], &persistent());
+    let soon = Properties { expiration: Some(b"soon"), ..Default::default() };
+    let mut bad = burst(&[("missing", "2")], &soon);
+    let size = bad.remaining();
+    out.raw(&bad.copy_to_bytes(size));
+    client.send_all(out).await;
+    assert_eq!(client.channel_closed().await, 404);
+    assert_eq!(client.count("q").await, 0, "and the connection is there");
+}
