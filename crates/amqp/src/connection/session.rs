@@ -22,7 +22,7 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 
 use super::handshake::Client;
-use super::replies::{Replies, Reply, WAITING_MAX};
+use super::replies::{Inbox, Replies, Reply};
 use crate::backend::{Arrival, Backend, ConsumerKey, Deliverable, Delivery, Fate, GetAnswer, Got};
 use crate::channel::assembler::Command;
 use crate::channel::effect::{Answer, Ask, Effect, Publish, Settlement, Verdict};
@@ -88,7 +88,7 @@ pub(crate) struct Session<B: Backend> {
     /// How many of its messages go to the broker together.
     batch_max: usize,
     replies: Arc<Replies>,
-    reply_sender: mpsc::Sender<Reply>,
+    inbox: Inbox,
     reply_receiver: mpsc::Receiver<Reply>,
 }
 
@@ -168,7 +168,7 @@ pub(crate) struct Setup<B: Backend> {
 impl<B: Backend> Session<B> {
     pub(crate) fn new(setup: Setup<B>) -> Self {
         let Setup { backend, rights, clock, client, message_bytes_max, replies } = setup;
-        let (reply_sender, reply_receiver) = mpsc::channel(WAITING_MAX);
+        let (inbox, reply_receiver) = Inbox::new();
         Self {
             backend,
             rights,
@@ -188,7 +188,7 @@ impl<B: Backend> Session<B> {
             publishes: false,
             batch_max: BATCH_MAX,
             replies,
-            reply_sender,
+            inbox,
             reply_receiver,
         }
     }
@@ -549,7 +549,7 @@ impl<B: Backend> Session<B> {
             self.replies.close(&old);
         }
         if let Some(address) = address {
-            self.replies.open(&address, (channel, slot.generation), self.reply_sender.clone());
+            self.replies.open(&address, (channel, slot.generation), self.inbox.clone());
             slot.address = Some(address);
         }
     }
@@ -574,13 +574,13 @@ impl<B: Backend> Session<B> {
         }
     }
 
-    /// Waits for something to happen; for deliveries only if there is room for them. Cancel safe.
+    /// Waits for something to happen; for deliveries and replies only if there is room for them. Cancel safe.
     pub(crate) async fn event(&mut self, room: bool) -> Event<B> {
         let first = First(self.unsafe_publishes.front_mut());
         tokio::select! {
             Some(answered) = self.asked.next() => Event::Answered(Box::new(AnsweredEvent(answered))),
             outcome = first => Event::Safe(outcome),
-            Some(reply) = self.reply_receiver.recv() => Event::Reply(reply),
+            Some(reply) = self.reply_receiver.recv(), if room => Event::Reply(reply),
             () = self.backend.ready(), if room => Event::Deliveries,
         }
     }

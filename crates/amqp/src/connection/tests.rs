@@ -629,3 +629,41 @@ async fn after_an_error_nothing_is_published_and_no_second_one_is_told() {
     assert_eq!(client.channel_closed().await, 404);
     assert_eq!(client.count("q").await, 0, "and the connection is there");
 }
+
+#[tokio::test]
+async fn replies_wait_for_a_requester_that_does_not_read() {
+    const REPLIES: usize = 3000;
+    let mut bench = Bench::new().await;
+    let (mut requester, mut responder) = (bench.channel().await, bench.channel().await);
+    requester.declare("requests").await;
+    let replies = basic::Consume {
+        queue: "amq.rabbitmq.reply-to".into(),
+        consumer_tag: "r".into(),
+        no_ack: true,
+        ..Default::default()
+    };
+    requester.ask(replies).await;
+    let asks = Properties { reply_to: Some(b"amq.rabbitmq.reply-to"), ..Default::default() };
+    requester.publish("requests", &asks, &"?".into()).await;
+    responder.ask(consume("requests")).await;
+    let Method::BasicDeliver(_) = responder.method().await else { panic!("no request") };
+    let (properties, _) = responder.content().await;
+    let address = Properties::read(&properties).expect("well formed").reply_to.expect("an address").to_vec();
+    let key = Text::cut(&String::from_utf8(address).expect("a text"));
+    let body = Bytes::from(vec![7; 8000]);
+    for _ in 0..REPLIES {
+        let publish = basic::Publish { routing_key: key.clone(), ..Default::default() };
+        let mut out = Outbound::default();
+        out.message(1, &publish.into(), &Properties::default(), &body, 8192);
+        responder.send_all(out).await;
+    }
+    responder.declare("requests").await;
+    let mut came = 0;
+    while let Ok(method) = timeout(Duration::from_millis(500), requester.method()).await {
+        assert!(matches!(method, Method::BasicDeliver(_)));
+        requester.content().await;
+        came += 1;
+    }
+    // 1024 that wait, and what was on its way: 64 KiB in the pipe and 512 KiB before it.
+    assert!((1024..1200).contains(&came), "{came} of {REPLIES}");
+}
