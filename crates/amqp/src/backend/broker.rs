@@ -243,9 +243,9 @@ impl Backend for BrokerBackend {
         self.shared.broker.resize_window(&window, limit.into());
     }
 
-    async fn publish(&self, publishes: Vec<Publish>) -> Result<Published<Self::Ticket>, Exception> {
+    async fn publish(&self, publishes: &[Publish]) -> Result<Published<Self::Ticket>, Exception> {
         let count = publishes.len();
-        let request = self.shared.publish_request(&publishes)?;
+        let request = self.shared.publish_request(publishes)?;
         match self.shared.broker.publish(&self.shared.caller, request).await {
             Ok(ticket) => Ok(published(ticket)),
             // What cannot be stored now is refused: the publisher may try again.

@@ -119,10 +119,10 @@ pub(crate) trait Backend: Send + 'static {
     /// Limits what all consumers of a channel hold together; 0 for no limit.
     fn set_window(&mut self, channel: u16, generation: u64, limit: u16);
 
-    /// Publishes to one exchange, in order. Waits only while there is no room.
+    /// Publishes to one exchange, in order. Waits only while there is no room. After an error nothing was published.
     fn publish(
         &self,
-        publishes: Vec<Publish>,
+        publishes: &[Publish],
     ) -> impl Future<Output = Result<Published<Self::Ticket>, Exception>> + Send;
 
     /// Lets publishes and settlements happen as one.

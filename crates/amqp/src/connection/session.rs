@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::handshake::Client;
 use super::replies::{Inbox, Replies, Reply};
-use crate::backend::{Arrival, Backend, ConsumerKey, Deliverable, Delivery, Fate, GetAnswer, Got};
+use crate::backend::{Arrival, Backend, ConsumerKey, Deliverable, Delivery, Fate, GetAnswer, Got, Published};
 use crate::channel::assembler::Command;
 use crate::channel::effect::{Answer, Ask, Effect, Publish, Settlement, Verdict};
 use crate::channel::publishing::Outcome;
@@ -468,43 +468,76 @@ impl<B: Backend> Session<B> {
 
     async fn flush_publishes(&mut self, out: &mut Outbound) -> Result<(), Exception> {
         let Some(Batch { channel, publishes, .. }) = self.batch.take() else { return Ok(()) };
+        match self.backend.publish(&publishes).await {
+            Ok(published) => self.accepted(channel, &publishes, published, out).await,
+            // Nothing of it was published, and one of them may be why.
+            Err(_) => self.publish_singly(channel, &publishes, out).await,
+        }
+    }
+
+    /// Publishes as if each had come alone.
+    async fn publish_singly(
+        &mut self,
+        channel: u16,
+        publishes: &[Publish],
+        out: &mut Outbound,
+    ) -> Result<(), Exception> {
+        for publish in publishes.chunks(1) {
+            match self.backend.publish(publish).await {
+                Ok(published) => self.accepted(channel, publish, published, out).await?,
+                // The channel is closed by it: what comes behind is passed over.
+                Err(error) => {
+                    if publish.iter().any(|publish| publish.number.is_some()) {
+                        self.confirm_all(out).await;
+                    }
+                    return Box::pin(self.failed(channel, error.by((60, 40)), out)).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the end of all that was published, and tells the publishers.
+    async fn confirm_all(&mut self, out: &mut Outbound) {
+        while !self.unsafe_publishes.is_empty() {
+            let outcome = First(self.unsafe_publishes.front_mut()).await;
+            self.safe(outcome);
+        }
+        self.confirm(out);
+    }
+
+    /// The broker has publishes of a channel, and says what became of each so far.
+    async fn accepted(
+        &mut self,
+        channel: u16,
+        publishes: &[Publish],
+        published: Published<B::Ticket>,
+        out: &mut Outbound,
+    ) -> Result<(), Exception> {
+        let Published { fates, copies, ticket } = published;
         let number = |publish: Option<&Publish>| publish.and_then(|publish| publish.number);
         let numbers = number(publishes.first()).zip(number(publishes.last()));
         let numbers = numbers.map(|(first, last)| first..=last);
         let count = publishes.len();
-        // Those that may have to go back.
-        let mandatory: Vec<(usize, Publish)> = publishes
-            .iter()
-            .enumerate()
-            .filter(|(_, publish)| publish.mandatory)
-            .map(|(index, publish)| (index, publish.clone()))
-            .collect();
-        match self.backend.publish(publishes).await {
-            Ok(published) => {
-                self.batch_max = batch_max(count, published.copies);
-                if published.copies >= TURN_COPIES {
-                    tokio::task::yield_now().await;
-                }
-                let fates = published.fates.iter().copied().enumerate();
-                for (index, fate) in fates.filter(|(_, fate)| *fate != Fate::Queued) {
-                    let place = mandatory.binary_search_by_key(&index, |(index, _)| *index);
-                    let publish = place.ok().map(|place| &mandatory[place].1);
-                    let number = numbers.as_ref().map(|numbers| numbers.start() + index as u64);
-                    self.settled_at_once(channel, number, publish, fate);
-                }
-                let generation = self.channels.get(&channel).map_or(0, |slot| slot.generation);
-                match published.ticket {
-                    Some(ticket) => {
-                        self.unsafe_count += count;
-                        let publishes = Unsafe::Publishes { channel, generation, numbers, count, ticket };
-                        self.unsafe_publishes.push_back(publishes);
-                    }
-                    None => self.publishes_ended(channel, generation, numbers, Outcome::Safe),
-                }
-                Box::pin(self.carry_out(channel, out)).await
-            }
-            Err(error) => Box::pin(self.failed(channel, error.by((60, 40)), out)).await,
+        self.batch_max = batch_max(count, copies);
+        if copies >= TURN_COPIES {
+            tokio::task::yield_now().await;
         }
+        for (publish, fate) in publishes.iter().zip(fates).filter(|(_, fate)| *fate != Fate::Queued) {
+            // Those that were to arrive go back.
+            let mandatory = Some(publish).filter(|publish| publish.mandatory);
+            self.settled_at_once(channel, publish.number, mandatory, fate);
+        }
+        let generation = self.channels.get(&channel).map_or(0, |slot| slot.generation);
+        match ticket {
+            Some(ticket) => {
+                self.unsafe_count += count;
+                let publishes = Unsafe::Publishes { channel, generation, numbers, count, ticket };
+                self.unsafe_publishes.push_back(publishes);
+            }
+            None => self.publishes_ended(channel, generation, numbers, Outcome::Safe),
+        }
+        Box::pin(self.carry_out(channel, out)).await
     }
 
     /// What is known of a publish before anything is written. `mandatory` goes back if no queue wants it.
@@ -758,7 +791,14 @@ impl<B: Backend> Session<B> {
     pub(crate) async fn close(&mut self) {
         if let Some(batch) = self.batch.take() {
             // Nobody is there to be told what comes of it.
-            drop(self.backend.publish(batch.publishes).await);
+            let mut publishes = &batch.publishes[..];
+            if self.backend.publish(publishes).await.is_err() {
+                while let Some((first, rest)) = publishes.split_first()
+                    && self.backend.publish(std::slice::from_ref(first)).await.is_ok()
+                {
+                    publishes = rest;
+                }
+            }
         }
         self.flush_settled();
         let numbers: Vec<u16> = self.channels.keys().copied().collect();

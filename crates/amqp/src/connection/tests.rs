@@ -631,6 +631,30 @@ async fn after_an_error_nothing_is_published_and_no_second_one_is_told() {
 }
 
 #[tokio::test]
+async fn one_bad_message_takes_none_of_those_before_it_with_it() {
+    let mut bench = Bench::new().await;
+    let mut client = bench.channel().await;
+    client.declare("q").await;
+    client.ask(confirm::Select::default()).await;
+    let mut out = burst(&[("", "1"), ("", "2")], &persistent());
+    let keys = Table::from_entries([("CC", Value::I32(1))]);
+    let bad = Properties { headers: Some(keys.as_bytes()), ..persistent() };
+    for (properties, body) in [(&bad, "3"), (&persistent(), "4")] {
+        let mut more = burst(&[("", body)], properties);
+        let size = more.remaining();
+        out.raw(&more.copy_to_bytes(size));
+    }
+    client.send_all(out).await;
+    let mut told = 0;
+    while told < 2 {
+        let Method::BasicAck(ack) = client.method().await else { panic!("{told} of 2 are confirmed") };
+        told = ack.delivery_tag;
+    }
+    assert_eq!(client.channel_closed().await, 406);
+    assert_eq!(client.count("q").await, 2, "what comes behind is passed over");
+}
+
+#[tokio::test]
 async fn replies_wait_for_a_requester_that_does_not_read() {
     const REPLIES: usize = 3000;
     let mut bench = Bench::new().await;
