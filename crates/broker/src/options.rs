@@ -42,6 +42,9 @@ pub struct Options {
     /// The users of queues, and what each may do. Default: the user `guest`, who may do everything and comes from this
     /// machine only.
     pub access: Access,
+    /// The largest message that front-ends of queues take. New streams take it too, as their topic's `max.message.bytes`.
+    /// Default 16 MiB.
+    pub message_bytes_max: usize,
 }
 
 impl Default for Options {
@@ -60,6 +63,7 @@ impl Default for Options {
             disk_reads_max: 16,
             index_directory: None,
             access: Access::default(),
+            message_bytes_max: 16 << 20,
         }
     }
 }

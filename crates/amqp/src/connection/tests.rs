@@ -691,3 +691,27 @@ async fn replies_wait_for_a_requester_that_does_not_read() {
     // 1024 that wait, and what was on its way: 64 KiB in the pipe and 512 KiB before it.
     assert!((1024..1200).contains(&came), "{came} of {REPLIES}");
 }
+
+#[tokio::test]
+async fn a_stream_takes_every_message_that_a_queue_takes() {
+    let mut bench = Bench::new().await;
+    let mut client = bench.channel().await;
+    let arguments = Table::from_entries([("x-queue-type", Value::string("stream"))]);
+    let declare = queue::Declare { queue: "s".into(), durable: true, arguments, ..Default::default() };
+    assert!(matches!(client.ask(declare).await, Method::QueueDeclareOk(_)));
+    client.ask(confirm::Select::default()).await;
+    let (small, large) = (Bytes::from("x"), Bytes::from(vec![7; 16 << 20]));
+    let mut told = 0;
+    for (number, body) in [&small, &large].into_iter().enumerate() {
+        client.publish("s", &persistent(), body).await;
+        while told <= number as u64 {
+            let Method::BasicAck(ack) = client.method().await else { panic!("{told} are confirmed") };
+            told = ack.delivery_tag;
+        }
+    }
+    client.ask(basic::Qos { prefetch_count: 2, ..Default::default() }).await;
+    let arguments = Table::from_entries([("x-stream-offset", Value::string("first"))]);
+    client.ask(basic::Consume { arguments, ..consume("s") }).await;
+    assert_eq!(client.delivery().await.2, small);
+    assert_eq!(client.delivery().await.2, large);
+}

@@ -38,6 +38,10 @@ use crate::{Broker, Inner};
 
 /// Bytes of records that a consumer reads at once.
 const READ_BYTES: usize = 256 << 10;
+/// Room for what a record has beside the body of its message.
+const PROPERTIES_BYTES: usize = 1 << 20;
+/// The configuration of a topic that says so.
+const BATCH_BYTES_MAX: &str = "max.message.bytes";
 /// How long a read that failed is left alone.
 const FAILED_PAUSE: Duration = Duration::from_millis(100);
 
@@ -61,7 +65,7 @@ pub(super) fn topic_of(vhost: &Text, queue: &Text) -> Arc<str> {
 }
 
 /// The configuration of the topic of a stream. Without limits nothing is ever removed.
-fn configs(stream: &StreamOptions) -> Vec<(String, Option<String>)> {
+fn configs(stream: &StreamOptions, batch_bytes_max: usize) -> Vec<(String, Option<String>)> {
     let limit = |limit: Option<u64>| Some(limit.map_or("-1".to_owned(), |limit| limit.to_string()));
     vec![
         ("retention.ms".to_owned(), limit(stream.age_ms_max)),
@@ -83,6 +87,7 @@ fn check_adoptable(topic: &TopicEntry, stream: &StreamOptions) -> Result<(), Str
     let differs = |wanted: Option<u64>, found: Option<u64>| wanted.is_some() && wanted != found;
     if differs(stream.age_ms_max, age_ms) || differs(stream.bytes_max, retention.size_bytes) {
         return Err(format!("topic {name} is there already with another retention"));
+        (BATCH_BYTES_MAX.to_owned(), Some(batch_bytes_max.to_string())),
     }
     Ok(())
 }
@@ -124,7 +129,8 @@ impl Broker {
         if let Some(topic) = find() {
             return check_adoptable(&topic, stream).map(|()| true);
         }
-        let topic = NewTopic { name: Arc::clone(&name), partitions: Some(1), configs: configs(stream) };
+        let configs = configs(stream, self.inner.stream_batch_bytes_max());
+        let topic = NewTopic { name: Arc::clone(&name), partitions: Some(1), configs };
         let request =
             CreateTopics { topics: vec![topic], validate_only: false, timeout: Duration::from_secs(30) };
         match self.create_topics(caller, request).await.pop() {
@@ -157,6 +163,13 @@ impl Inner {
                 tracing::warn!(queue = %entry.definition().name, %error, "cannot delete a stream whose topic is gone");
             }
         }
+    }
+
+    /// Every message that may come fits, and what fits into other topics.
+    fn stream_batch_bytes_max(&self) -> usize {
+        let default = self.options.topic_defaults.get(BATCH_BYTES_MAX).and_then(|bytes| bytes.parse().ok());
+        let bytes = self.options.message_bytes_max.saturating_add(PROPERTIES_BYTES);
+        bytes.max(default.unwrap_or(0)).min(i32::MAX as usize)
     }
 
     /// The topic that goes with a queue, if it is a stream that has not adopted one.

@@ -288,7 +288,7 @@ pub(crate) const KEYS: &[Key] = &[
     Key {
         name: "amqp.message_bytes_max",
         default: "16MiB",
-        doc: "The largest AMQP message (max_message_size).",
+        doc: "The largest AMQP message (max_message_size). Streams that are declared from then on take it too.",
         set: |s, v| put(&mut s.amqp_options.message_bytes_max, size(v)),
     },
     Key {
@@ -480,6 +480,7 @@ impl Settings {
         self.broker.topic_defaults =
             Overrides::from_pairs(defaults).map_err(|error| usage(format!("topic_defaults: {error}")))?;
         self.broker.access = self.amqp_access.read().map_err(usage)?;
+        self.broker.message_bytes_max = self.amqp_options.message_bytes_max;
         self.amqp = self.amqp_access.is_on.then(|| self.amqp_options.clone());
         let amqp = self.amqp.as_ref().map(|amqp| ("amqp.addr", amqp.address));
         let always = [("kafka.addr", self.kafka.address), ("http.addr", self.http.address)];
