@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 use super::logs::POSITIONS_LOG;
 use super::plan::Plan;
 use super::record::{HOPS_MAX, hops, message_of};
-use super::streams::read_records;
+use super::streams::{check_joinable, read_records};
 use super::{Queues, lock};
 use crate::api::Caller;
 use crate::api::queues::publish::PublishError;
@@ -73,6 +73,7 @@ impl Broker {
         }
         for topic in definition.topic.iter().chain(definition.source.as_ref().map(|source| &source.topic)) {
             let refused = |reason| DeclareExchangeError::Topic { name: request.name.clone(), reason };
+            check_joinable(&request.vhost, &topic.as_str()).map_err(refused)?;
             self.have_topic_for_exchange(caller, topic).await.map_err(refused)?;
         }
         if let Some(source) = &mut definition.source {

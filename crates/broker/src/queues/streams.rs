@@ -42,6 +42,8 @@ const READ_BYTES: usize = 256 << 10;
 const PROPERTIES_BYTES: usize = 1 << 20;
 /// The configuration of a topic that says so.
 const BATCH_BYTES_MAX: &str = "max.message.bytes";
+/// How the topics of streams begin that do not have the name of their queue.
+const PREFIX: &str = "amqp--";
 /// How long a read that failed is left alone.
 const FAILED_PAUSE: Duration = Duration::from_millis(100);
 
@@ -51,17 +53,34 @@ pub(super) fn topic_of(vhost: &Text, queue: &Text) -> Arc<str> {
     if *vhost == vhosts::DEFAULT && annals_topics::catalogue::check_topic_name(&plain).is_ok() {
         return Arc::from(&*plain);
     }
-    let mut name = "amqp".to_owned();
-    for part in [vhost, queue] {
-        name.push_str("--");
-        for byte in part.as_bytes() {
-            match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' => name.push(char::from(*byte)),
-                other => name.push_str(&format!("-{other:02x}")),
-            }
+    let mut name = start_of(vhost);
+    push_part(&mut name, queue);
+    name.into()
+}
+
+/// How the names of topics begin that are streams of a virtual host. No other virtual host has any that begins like this.
+fn start_of(vhost: &Text) -> String {
+    let mut start = PREFIX.to_owned();
+    push_part(&mut start, vhost);
+    start.push_str("--");
+    start
+}
+
+fn push_part(name: &mut String, part: &Text) {
+    for byte in part.as_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' => name.push(char::from(*byte)),
+            other => name.push_str(&format!("-{other:02x}")),
         }
     }
-    name.into()
+}
+
+/// Checks that a topic which an exchange is to be joined to is no stream of another virtual host.
+pub(super) fn check_joinable(vhost: &Text, topic: &str) -> Result<(), String> {
+    if topic.starts_with(PREFIX) && !topic.starts_with(&start_of(vhost)) {
+        return Err(format!("topic {topic} belongs to another virtual host"));
+    }
+    Ok(())
 }
 
 /// The configuration of the topic of a stream. Without limits nothing is ever removed.
@@ -70,6 +89,7 @@ fn configs(stream: &StreamOptions, batch_bytes_max: usize) -> Vec<(String, Optio
     vec![
         ("retention.ms".to_owned(), limit(stream.age_ms_max)),
         ("retention.bytes".to_owned(), limit(stream.bytes_max)),
+        (BATCH_BYTES_MAX.to_owned(), Some(batch_bytes_max.to_string())),
     ]
 }
 
@@ -87,7 +107,6 @@ fn check_adoptable(topic: &TopicEntry, stream: &StreamOptions) -> Result<(), Str
     let differs = |wanted: Option<u64>, found: Option<u64>| wanted.is_some() && wanted != found;
     if differs(stream.age_ms_max, age_ms) || differs(stream.bytes_max, retention.size_bytes) {
         return Err(format!("topic {name} is there already with another retention"));
-        (BATCH_BYTES_MAX.to_owned(), Some(batch_bytes_max.to_string())),
     }
     Ok(())
 }
@@ -111,6 +130,9 @@ impl Broker {
         if let Some(current) = self.inner.stream_options(&request.vhost, &request.name) {
             request.options.stream = Some(StreamOptions { adopts: current.adopts, ..stream });
             return Ok(());
+        }
+        if request.vhost == vhosts::DEFAULT && request.name.as_bytes().starts_with(PREFIX.as_bytes()) {
+            return Err(refused(format!("topics whose names begin with {PREFIX} belong to other streams")));
         }
         let adopts = self.have_topic(caller, topic_of(&request.vhost, &request.name), &stream).await;
         let adopts = adopts.map_err(refused)?;
@@ -145,6 +167,13 @@ impl Broker {
 }
 
 impl Inner {
+    /// Every message that may come fits, and what fits into other topics.
+    fn stream_batch_bytes_max(&self) -> usize {
+        let default = self.options.topic_defaults.get(BATCH_BYTES_MAX).and_then(|bytes| bytes.parse().ok());
+        let bytes = self.options.message_bytes_max.saturating_add(PROPERTIES_BYTES);
+        bytes.max(default.unwrap_or(0)).min(i32::MAX as usize)
+    }
+
     fn stream_options(&self, vhost: &Text, name: &Text) -> Option<StreamOptions> {
         self.queues().with_topology(|topology| topology.vhost(vhost)?.queue(name)?.options.stream.clone())
     }
@@ -163,13 +192,6 @@ impl Inner {
                 tracing::warn!(queue = %entry.definition().name, %error, "cannot delete a stream whose topic is gone");
             }
         }
-    }
-
-    /// Every message that may come fits, and what fits into other topics.
-    fn stream_batch_bytes_max(&self) -> usize {
-        let default = self.options.topic_defaults.get(BATCH_BYTES_MAX).and_then(|bytes| bytes.parse().ok());
-        let bytes = self.options.message_bytes_max.saturating_add(PROPERTIES_BYTES);
-        bytes.max(default.unwrap_or(0)).min(i32::MAX as usize)
     }
 
     /// The topic that goes with a queue, if it is a stream that has not adopted one.

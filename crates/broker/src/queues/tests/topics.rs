@@ -188,6 +188,40 @@ async fn a_topic_cannot_lead_to_itself_and_circles_end() {
     assert_eq!(world.ready("seen"), 0, "16 hops are 8 rounds");
 }
 
+#[tokio::test]
+async fn streams_of_one_virtual_host_are_not_those_of_another() {
+    let world = World::new();
+    world.broker.create_vhost(&world.caller, "shop".into()).await.unwrap();
+    let stream = |vhost: &str, name: &str| DeclareQueue {
+        vhost: vhost.into(),
+        name: name.into(),
+        owner: OWNER,
+        durable: true,
+        exclusive: false,
+        auto_delete: false,
+        options: QueueOptions { stream: Some(StreamOptions::default()), ..QueueOptions::default() },
+        arguments: Headers::new(),
+    };
+    world.broker.declare_queue(&world.caller, stream("shop", "orders")).await.unwrap();
+    let refused = world.broker.declare_queue(&world.caller, stream("/", "amqp--shop--orders")).await;
+    assert!(matches!(refused, Err(DeclareQueueError::Stream { .. })), "{refused:?}");
+    let join = async |vhost: &str, topic: Option<&str>, source: Option<&str>| {
+        let definition = ExchangeDefinition {
+            topic: topic.map(Text::from),
+            source: source.map(|topic| TopicSource { topic: topic.into(), id: 0 }),
+            ..ExchangeDefinition::new(ExchangeKind::Fanout)
+        };
+        let request = DeclareExchange { vhost: vhost.into(), name: "x".into(), definition };
+        world.broker.declare_exchange(&world.caller, request).await
+    };
+    let (log, other) = ("amqp--shop--orders", "amqp--shop--more");
+    for (topic, source) in [(Some(log), None), (None, Some(log)), (Some(other), None)] {
+        let refused = join("/", topic, source).await;
+        assert!(matches!(refused, Err(DeclareExchangeError::Topic { .. })), "{refused:?}");
+    }
+    assert_eq!(join("shop", None, Some(log)).await, Ok(true), "its own");
+}
+
 /// Kafka clients write, queues get, topics of exchanges get, and the power fails again and again.
 #[tokio::test]
 async fn records_come_to_queues_exactly_once_through_crashes() {
