@@ -39,6 +39,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, text};
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
@@ -62,6 +63,7 @@ pub struct Metrics {
     journal: JournalMetrics,
     topics: Arc<TopicMetrics>,
     front_ends: Arc<FrontEnds>,
+    dropped_dead_letters: Counter,
     recovery_seconds: Gauge<f64, std::sync::atomic::AtomicU64>,
     watched: Watched,
 }
@@ -82,6 +84,9 @@ impl Default for Metrics {
         registry.register("build", "The running program", build);
         let help = "How long the last start took to recover the data";
         registry.register("recovery_seconds", help, recovery_seconds.clone());
+        let dropped_dead_letters = Counter::default();
+        let help = "Messages that were dropped because they had been dead-lettered too often";
+        registry.register("queue_dropped_dead_letters", help, dropped_dead_letters.clone());
         let journal = JournalMetrics::register(registry, &watched);
         registry.register_collector(Box::new(Arc::clone(&topics)));
         registry.register_collector(Box::new(groups::GroupCollector::new(watched.clone())));
@@ -89,7 +94,7 @@ impl Default for Metrics {
         front_ends.register(registry);
         registry.register_collector(Box::new(Arc::clone(&front_ends)));
         root.register_collector(Box::new(process::ProcessCollector));
-        Self { registry: root, journal, topics, front_ends, recovery_seconds, watched }
+        Self { registry: root, journal, topics, front_ends, dropped_dead_letters, recovery_seconds, watched }
     }
 }
 
@@ -132,6 +137,11 @@ impl Metrics {
     /// The data is recovered.
     pub(crate) fn recovered(&self, took: Duration) {
         self.recovery_seconds.set(took.as_secs_f64());
+    }
+
+    /// A message went round too often, and is gone.
+    pub(crate) fn dead_letter_dropped(&self) {
+        self.dropped_dead_letters.inc();
     }
 
     /// Counts the records of one request once they are acknowledged.

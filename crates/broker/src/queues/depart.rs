@@ -142,6 +142,7 @@ fn copies(message: &Message) -> Vec<Text> {
 fn dead_letter_routes(inner: &Inner, definition: &Definition, dead: &Message) -> Routes {
     let Some(deaths) = dead.deaths.as_deref().filter(|deaths| deaths.hops() <= HOPS_MAX) else {
         tracing::warn!(queue = %definition.name, "dropped a message that was dead-lettered too often");
+        inner.metrics.dead_letter_dropped();
         return Routes::default();
     };
     let queues = inner.queues();

@@ -617,6 +617,12 @@ async fn a_message_that_dies_again_and_again_is_dropped_in_the_end() {
     }
     let info = || world.broker.queue_info(&world.caller, &reference("q")).unwrap();
     world.until("it is gone", || info().counters.rejected == 65 && info().ready == 0).await;
+    let counted = || {
+        let mut metrics = String::new();
+        world.broker.metrics().encode(&mut metrics).unwrap();
+        metrics.contains("\nannals_queue_dropped_dead_letters_total 1\n")
+    };
+    world.until("it is counted", counted).await;
     let left = || World::open(&world.files.crash_keeping_only_synced(), &world.clock);
     world.until("it is gone for good", || left().ready("q") == 0).await;
 }
