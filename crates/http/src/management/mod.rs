@@ -4,8 +4,8 @@
 //! the name and password of a user of queues (HTTP Basic), who may do here what the same user may do over AMQP. A user whom
 //! the settings do not restrict is an administrator; another one sees the virtual hosts that it may enter.
 //!
-//! What RabbitMQ has no path for lies there too: looking at messages without taking them (`…/messages`), and moving
-//! messages (`…/moves`).
+//! What RabbitMQ has no path for lies there too: looking at messages without taking them (`…/messages`), at those that are not
+//! due yet, which can be cancelled (`…/scheduled`), and moving messages (`…/moves`).
 //!
 //! Invariant: nothing here decides about queues; each handler translates a request into broker calls, and the answer back.
 //! Source: RabbitMQ's "HTTP API Reference" and what the server and `rabbitmqadmin` do in fact.
@@ -99,6 +99,8 @@ fn topology() -> Router<App> {
         .route("/queues/{vhost}/{name}/contents", delete(queues::purge))
         .route("/queues/{vhost}/{name}/get", post(get::get))
         .route("/queues/{vhost}/{name}/messages", get(messages::peek))
+        .route("/queues/{vhost}/{name}/scheduled", get(messages::scheduled))
+        .route("/queues/{vhost}/{name}/scheduled/{sequence}", delete(messages::cancel))
         .route("/queues/{vhost}/{name}/bindings", get(bindings::to_queue))
         .route("/queues/{vhost}/{name}/moves", post(moves::start))
         .route("/moves", get(moves::list))

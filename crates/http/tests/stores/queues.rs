@@ -84,3 +84,40 @@ async fn a_message_is_published_as_over_amqp() {
         assert_eq!(*headers, json!({"CC": ["mine.b"]}), "BCC is for nobody to see");
     }
 }
+
+#[tokio::test]
+async fn what_is_not_due_yet_is_seen_and_cancelled() {
+    let world = world().await;
+    let exchange = json!({"type": "x-delayed-message", "arguments": {"x-delayed-type": "direct"}});
+    assert_eq!(put(&world, GUEST, "/exchanges/%2F/later", &exchange).await, 201);
+    for (body, delay_ms, mode) in [("second", 7_200_000, 2), ("first", 3_600_000, 2), ("third", 9_000_000, 1)]
+    {
+        let message = json!({
+            "routing_key": "k", "payload": body, "payload_encoding": "string",
+            "properties": {"delivery_mode": mode, "headers": {"x-delay": delay_ms}},
+        });
+        let path = "/exchanges/%2F/later/publish";
+        let (status, _) = ask(&world, GUEST, Method::POST, path, Some(&message)).await;
+        assert_eq!(status, 200);
+    }
+    let path = "/queues/%2F/amq.delayed/scheduled";
+    assert_eq!(ask(&world, CLERK, Method::GET, path, None).await.0, 401);
+    let (_, found) = ask(&world, GUEST, Method::GET, path, None).await;
+    let bodies = |found: &Value| -> Vec<String> {
+        found.as_array().unwrap().iter().map(|one| one["payload"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(bodies(&found), ["first", "second", "third"]);
+    let waits_ms = found[0]["due_ms"].as_i64().unwrap() - found[0]["published_ms"].as_i64().unwrap();
+    assert_eq!(
+        (waits_ms, &found[0]["exchange"], &found[2]["sequence"]),
+        (3_600_000, &json!("later"), &Value::Null)
+    );
+    let from = format!("{path}?from_ms={}&count=1", found[1]["due_ms"]);
+    assert_eq!(bodies(&ask(&world, GUEST, Method::GET, &from, None).await.1), ["second"]);
+    let first = format!("{path}/{}", found[0]["sequence"]);
+    assert_eq!(ask(&world, CLERK, Method::DELETE, &first, None).await.0, 401);
+    assert_eq!(ask(&world, GUEST, Method::DELETE, &first, None).await.0, 204);
+    assert_eq!(ask(&world, GUEST, Method::DELETE, &first, None).await.0, 404);
+    assert_eq!(ask(&world, GUEST, Method::DELETE, &format!("{path}/x"), None).await.0, 400);
+    assert_eq!(bodies(&ask(&world, GUEST, Method::GET, path, None).await.1), ["second", "third"]);
+}

@@ -81,6 +81,21 @@ pub(crate) struct Peeked {
     pub(crate) properties: Value,
 }
 
+/// A message that is not due yet.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Scheduled {
+    /// What it is cancelled by, if it is persistent.
+    pub(crate) sequence: Option<u64>,
+    pub(crate) due_ms: i64,
+    pub(crate) published_ms: i64,
+    pub(crate) exchange: String,
+    pub(crate) routing_key: String,
+    pub(crate) payload: String,
+    pub(crate) payload_encoding: String,
+    pub(crate) payload_bytes: u64,
+    pub(crate) properties: Value,
+}
+
 impl Management {
     /// Reads the options. Nothing is connected before the first request.
     ///

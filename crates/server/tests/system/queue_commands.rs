@@ -203,3 +203,35 @@ fn a_redrive_that_is_killed_loses_and_doubles_nothing() {
     let all: BTreeSet<String> = (0..COUNT).map(|number| number.to_string()).collect();
     assert_eq!(back.into_iter().collect::<BTreeSet<_>>(), all);
 }
+
+#[test]
+fn what_is_not_due_yet_is_shown_and_cancelled() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(directory.path());
+    let exchange = json!({"type": "x-delayed-message", "arguments": {"x-delayed-type": "fanout"}});
+    assert_eq!(server.api("PUT", "/api/exchanges/%2F/later", Some(&exchange)).0, 201);
+    assert_eq!(listed(&server, &["queue", "scheduled"]), json!([]));
+    for body in ["one", "two"] {
+        let message = json!({
+            "routing_key": "k", "payload": body, "payload_encoding": "string",
+            "properties": {"delivery_mode": 2, "headers": {"x-delay": 3_600_000}},
+        });
+        assert_eq!(server.api("POST", "/api/exchanges/%2F/later/publish", Some(&message)).0, 200);
+    }
+    let table = done(&server, &["queue", "scheduled"]);
+    assert!(table.contains("59m") && table.contains("later") && table.contains("two"), "{table}");
+    let scheduled = listed(&server, &["queue", "scheduled", "-n", "1"]);
+    let sequence = scheduled[0]["sequence"].to_string();
+    let cancel = ["queue", "cancel", &sequence];
+    assert_eq!(refused(&server, &cancel).0, Some(2), "there is no terminal to ask on");
+    assert_eq!(
+        done(&server, &[&cancel[..], &["--dry-run"]].concat()),
+        "would delete 1 scheduled message of queue amq.delayed\n"
+    );
+    let cancel = [&cancel[..], &["--yes"]].concat();
+    assert_eq!(done(&server, &cancel), format!("cancelled message {sequence}\n"));
+    let (code, error) = refused(&server, &cancel);
+    assert_eq!(code, Some(1));
+    assert!(error.contains(&format!("no scheduled message {sequence} in queue \"amq.delayed\"")), "{error}");
+    assert_eq!(listed(&server, &["queue", "scheduled"])[0]["payload"], "two");
+}

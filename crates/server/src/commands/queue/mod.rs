@@ -1,11 +1,13 @@
-//! `annals queue`: list, declare, describe, delete, look into, empty and move queues.
+//! `annals queue`: list, declare, describe, delete, look into, empty and move queues, and take back what is not due yet.
 
+mod cancel;
 mod declare;
 mod delete;
 mod describe;
 mod list;
 mod peek;
 mod purge;
+mod scheduled;
 mod transfer;
 
 pub(crate) use peek::{PeekArgs, peek};
@@ -37,6 +39,10 @@ enum Command {
     Delete(delete::Args),
     /// Look at messages without taking them
     Peek(PeekArgs),
+    /// Look at messages that are held back until they are due
+    Scheduled(scheduled::Args),
+    /// Delete messages that are held back
+    Cancel(cancel::Args),
     /// Delete the messages of a queue that are ready
     Purge(purge::Args),
     /// Move messages from a queue to an exchange or another queue
@@ -49,6 +55,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         // Checked before the server is asked: these are wrong whether or not there is one.
         Command::Delete(delete) => delete.certainty.check()?,
         Command::Purge(purge) => purge.certainty.check()?,
+        Command::Cancel(cancel) => cancel.certainty.check()?,
         Command::Move(args) => transfer::check(args)?,
         _ => {}
     }
@@ -59,6 +66,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Command::Describe(args) => describe::run(&management, args),
         Command::Delete(args) => delete::run(&management, args),
         Command::Peek(args) => peek(&management, args),
+        Command::Scheduled(args) => scheduled::run(&management, args),
+        Command::Cancel(args) => cancel::run(&management, args),
         Command::Purge(args) => purge::run(&management, args),
         Command::Move(args) => transfer::run(&management, args),
     }

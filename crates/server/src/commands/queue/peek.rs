@@ -74,13 +74,13 @@ fn table(messages: &[Peeked]) -> Columns {
             or_dash(&message.routing_key),
             death(&message.properties),
             message.payload_bytes.to_string(),
-            body(message),
+            body(&message.payload, &message.payload_encoding),
         ]);
     }
     table
 }
 
-fn or_dash(text: &str) -> String {
+pub(super) fn or_dash(text: &str) -> String {
     if text.is_empty() { "-".to_owned() } else { text.to_owned() }
 }
 
@@ -94,13 +94,13 @@ fn death(properties: &Value) -> String {
 }
 
 /// The beginning of the body, on one line.
-fn body(message: &Peeked) -> String {
-    if message.payload_encoding != "string" {
+pub(super) fn body(payload: &str, encoding: &str) -> String {
+    if encoding != "string" {
         return "(no text)".to_owned();
     }
     let visible = |character: char| if character.is_control() { '\u{b7}' } else { character };
-    let mut shown: String = message.payload.chars().take(SHOWN_CHARS).map(visible).collect();
-    if message.payload.chars().nth(SHOWN_CHARS).is_some() {
+    let mut shown: String = payload.chars().take(SHOWN_CHARS).map(visible).collect();
+    if payload.chars().nth(SHOWN_CHARS).is_some() {
         shown.push('\u{2026}');
     }
     shown
@@ -110,20 +110,13 @@ fn body(message: &Peeked) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::{Peeked, body, death};
+    use super::{body, death};
 
     #[test]
     fn a_message_fits_on_a_line() {
-        let message = |payload: &str, encoding: &str| -> Peeked {
-            serde_json::from_value(json!({
-                "sequence": 1, "leased": false, "published_ms": 0, "exchange": "", "routing_key": "k",
-                "payload": payload, "payload_encoding": encoding, "payload_bytes": 1, "properties": [],
-            }))
-            .unwrap()
-        };
-        assert_eq!(body(&message("a\nb", "string")), "a\u{b7}b");
-        assert_eq!(body(&message(&"x".repeat(61), "string")), "x".repeat(60) + "\u{2026}");
-        assert_eq!(body(&message("/wA=", "base64")), "(no text)");
+        assert_eq!(body("a\nb", "string"), "a\u{b7}b");
+        assert_eq!(body(&"x".repeat(61), "string"), "x".repeat(60) + "\u{2026}");
+        assert_eq!(body("/wA=", "base64"), "(no text)");
         assert_eq!(death(&json!([])), "-");
         let dead = json!({"headers": {"x-death": [{"queue": "q", "reason": "expired"}]}});
         assert_eq!(death(&dead), "q: expired");
