@@ -1,5 +1,6 @@
 //! Errors in the form of RabbitMQ's management API: `{"error": …, "reason": …}`.
 
+use annals_broker::api::queues::properties::PropertyError;
 use annals_broker::api::queues::publish::PublishError;
 use annals_broker::api::queues::topology::{
     BindError, DeclareExchangeError, DeclareQueueError, DeleteExchangeError, DeleteQueueError, VhostError,
@@ -212,5 +213,12 @@ impl From<PublishError> for ApiError {
             }
             PublishError::DiskFull | PublishError::Unavailable(_) => Self::unavailable(reason),
         }
+    }
+}
+
+/// As RabbitMQ tells it, whose management API publishes over AMQP.
+impl From<PropertyError> for ApiError {
+    fn from(error: PropertyError) -> Self {
+        Self::bad_request(format!("406 PRECONDITION_FAILED - {error}"))
     }
 }

@@ -1,7 +1,7 @@
 //! Publishing one message, with the checks that its publisher would meet over AMQP.
 
 use annals_broker::access::Right;
-use annals_broker::api::queues::properties::{PropertyError, check_user, expiration_ms, take_keys};
+use annals_broker::api::queues::properties::{check_user, expiration_ms, take_keys};
 use annals_broker::api::queues::publish::{NewMessage, Publish, Published};
 use annals_broker::api::queues::{Message, Text};
 use axum::Json;
@@ -60,10 +60,10 @@ fn read(given: &Value, user: &str) -> Result<NewMessage, ApiError> {
         other => return Err(ApiError::bad_request(json!({"unsupported_encoding": other}))),
     };
     let mut properties = properties_from_json(&given["properties"])?;
-    check_user(properties.user_id.as_ref().map(Text::as_bytes), user).map_err(refused)?;
+    check_user(properties.user_id.as_ref().map(Text::as_bytes), user)?;
     let expiration = properties.expiration.as_ref().map(Text::as_bytes);
-    let ttl_ms = expiration.map(expiration_ms).transpose().map_err(refused)?;
-    let more_keys = take_keys(&mut properties.headers).map_err(refused)?;
+    let ttl_ms = expiration.map(expiration_ms).transpose()?;
+    let more_keys = take_keys(&mut properties.headers)?;
     let message = Message {
         routing_key: routing_key.into(),
         body: body.into(),
@@ -74,11 +74,6 @@ fn read(given: &Value, user: &str) -> Result<NewMessage, ApiError> {
         ..Message::default()
     };
     Ok(NewMessage { message, more_keys })
-}
-
-/// What RabbitMQ says, whose management API publishes over AMQP.
-fn refused(error: PropertyError) -> ApiError {
-    ApiError::bad_request(format!("406 PRECONDITION_FAILED - {error}"))
 }
 
 #[cfg(test)]
