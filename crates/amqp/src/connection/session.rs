@@ -7,11 +7,10 @@
 //! Invariants: replies of a channel leave in the order of its methods. What waits is bounded: beyond a limit
 //! ([`Session::accepts`]) the connection reads no further.
 
+mod publishes;
+
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::RangeInclusive;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use annals_broker::api::connections::ChannelReport;
 use annals_clock::Clock;
@@ -21,9 +20,10 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 
+use self::publishes::{BATCH_MAX, Batch, First, Unsafe};
 use super::handshake::Client;
 use super::replies::{Inbox, Replies, Reply};
-use crate::backend::{Arrival, Backend, ConsumerKey, Deliverable, Delivery, Fate, GetAnswer, Got, Published};
+use crate::backend::{Arrival, Backend, ConsumerKey, Deliverable, Delivery, Fate, GetAnswer, Got};
 use crate::channel::assembler::Command;
 use crate::channel::effect::{Answer, Ask, Effect, Publish, Settlement, Verdict};
 use crate::channel::publishing::Outcome;
@@ -43,16 +43,6 @@ const UNSAFE_MAX: usize = 16 * 1024;
 
 /// Commands that wait for the answer to an earlier one of their channel. Beyond it, likewise.
 const BACKLOG_MAX: usize = 1024;
-
-/// Publishes that go to the broker together, and the bytes of their bodies.
-const BATCH_MAX: usize = 512;
-/// The same in bytes of bodies.
-const BATCH_BYTES_MAX: usize = 512 * 1024;
-/// Of how many queues together their messages may be, as far as can be told from those before them: a few milliseconds of
-/// work, after which others have their turn.
-const BATCH_COPIES: u64 = 16 * 1024;
-/// So many of one batch that others have their turn after it.
-const TURN_COPIES: u64 = 2 * 1024;
 
 /// Deliveries that are settled together.
 const SETTLED_MAX: usize = 1024;
@@ -106,21 +96,6 @@ struct Slot<L> {
     window: u16,
     /// Consumers whose end is told after the answer that the channel waits for.
     gone: Vec<ConsumerKey>,
-}
-
-/// Publishes of one channel to one exchange.
-struct Batch {
-    channel: u16,
-    publishes: Vec<Publish>,
-    body_bytes: usize,
-}
-
-/// What comes to its end in the order in which it began.
-enum Unsafe<T> {
-    /// Publishes on their way to the disk, with the numbers by which their publisher knows them, if it wants to know.
-    Publishes { channel: u16, generation: u64, numbers: Option<RangeInclusive<u64>>, count: usize, ticket: T },
-    /// A question that is not asked before the publishes in front of it are there.
-    Question(oneshot::Sender<()>),
 }
 
 /// A consumer, as deliveries need it.
@@ -407,38 +382,6 @@ impl<B: Backend> Session<B> {
         ended
     }
 
-    /// Puts a publish to those that go to the broker together.
-    async fn publish(&mut self, channel: u16, publish: Publish, out: &mut Outbound) -> Result<(), Exception> {
-        self.publishes = true;
-        let to_reply = publish.exchange.is_empty() && publish.routing_key.starts_with(REPLY_TO);
-        if to_reply
-            || self.batch.as_ref().is_some_and(|batch| !batch.takes(channel, &publish, self.batch_max))
-        {
-            self.flush(out).await?;
-            // What went before has closed the channel.
-            if self.channels.get(&channel).is_none_or(|slot| slot.machine.is_closing()) {
-                return Ok(());
-            }
-        }
-        if to_reply {
-            if self.replies.send(&publish) {
-                // It is where it belongs: nothing has to be waited for.
-                let generation = self.channels.get(&channel).map_or(0, |slot| slot.generation);
-                let numbers = publish.number.map(|number| number..=number);
-                self.publishes_ended(channel, generation, numbers, Outcome::Safe);
-            } else {
-                let mandatory = Some(&publish).filter(|publish| publish.mandatory);
-                self.settled_at_once(channel, publish.number, mandatory, Fate::Unroutable);
-            }
-            return Ok(());
-        }
-        let empty = || Batch { channel, publishes: Vec::new(), body_bytes: 0 };
-        let batch = self.batch.get_or_insert_with(empty);
-        batch.body_bytes += publish.content.body.len();
-        batch.publishes.push(publish);
-        Ok(())
-    }
-
     /// Puts what is settled to what goes to the broker together.
     fn settle(&mut self, settlement: Settlement<B::Lease>) {
         match &mut self.settled {
@@ -464,116 +407,6 @@ impl<B: Backend> Session<B> {
         let flushed = self.flush_publishes(out).await;
         self.flush_settled();
         flushed
-    }
-
-    async fn flush_publishes(&mut self, out: &mut Outbound) -> Result<(), Exception> {
-        let Some(Batch { channel, publishes, .. }) = self.batch.take() else { return Ok(()) };
-        match self.backend.publish(&publishes).await {
-            Ok(published) => self.accepted(channel, &publishes, published, out).await,
-            // Nothing of it was published, and one of them may be why.
-            Err(_) => self.publish_singly(channel, &publishes, out).await,
-        }
-    }
-
-    /// Publishes as if each had come alone.
-    async fn publish_singly(
-        &mut self,
-        channel: u16,
-        publishes: &[Publish],
-        out: &mut Outbound,
-    ) -> Result<(), Exception> {
-        for publish in publishes.chunks(1) {
-            match self.backend.publish(publish).await {
-                Ok(published) => self.accepted(channel, publish, published, out).await?,
-                // The channel is closed by it: what comes behind is passed over.
-                Err(error) => {
-                    if publish.iter().any(|publish| publish.number.is_some()) {
-                        self.confirm_all(out).await;
-                    }
-                    return Box::pin(self.failed(channel, error.by((60, 40)), out)).await;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Waits for the end of all that was published, and tells the publishers.
-    async fn confirm_all(&mut self, out: &mut Outbound) {
-        while !self.unsafe_publishes.is_empty() {
-            let outcome = First(self.unsafe_publishes.front_mut()).await;
-            self.safe(outcome);
-        }
-        self.confirm(out);
-    }
-
-    /// The broker has publishes of a channel, and says what became of each so far.
-    async fn accepted(
-        &mut self,
-        channel: u16,
-        publishes: &[Publish],
-        published: Published<B::Ticket>,
-        out: &mut Outbound,
-    ) -> Result<(), Exception> {
-        let Published { fates, copies, ticket } = published;
-        let number = |publish: Option<&Publish>| publish.and_then(|publish| publish.number);
-        let numbers = number(publishes.first()).zip(number(publishes.last()));
-        let numbers = numbers.map(|(first, last)| first..=last);
-        let count = publishes.len();
-        self.batch_max = batch_max(count, copies);
-        if copies >= TURN_COPIES {
-            tokio::task::yield_now().await;
-        }
-        for (publish, fate) in publishes.iter().zip(fates).filter(|(_, fate)| *fate != Fate::Queued) {
-            // Those that were to arrive go back.
-            let mandatory = Some(publish).filter(|publish| publish.mandatory);
-            self.settled_at_once(channel, publish.number, mandatory, fate);
-        }
-        let generation = self.channels.get(&channel).map_or(0, |slot| slot.generation);
-        match ticket {
-            Some(ticket) => {
-                self.unsafe_count += count;
-                let publishes = Unsafe::Publishes { channel, generation, numbers, count, ticket };
-                self.unsafe_publishes.push_back(publishes);
-            }
-            None => self.publishes_ended(channel, generation, numbers, Outcome::Safe),
-        }
-        Box::pin(self.carry_out(channel, out)).await
-    }
-
-    /// What is known of a publish before anything is written. `mandatory` goes back if no queue wants it.
-    fn settled_at_once(
-        &mut self,
-        channel: u16,
-        number: Option<u64>,
-        mandatory: Option<&Publish>,
-        fate: Fate,
-    ) {
-        let Some(slot) = self.channels.get_mut(&channel) else { return };
-        if let (Fate::Unroutable, Some(publish)) = (fate, mandatory) {
-            slot.machine.unroutable(publish);
-        }
-        let Some(number) = number else { return };
-        note(&mut self.to_confirm, channel);
-        match fate {
-            Fate::Unroutable => slot.machine.published(number, Outcome::Safe),
-            Fate::Refused => slot.machine.published(number, Outcome::Failed),
-            // The ticket tells.
-            Fate::Queued => {}
-        }
-    }
-
-    fn publishes_ended(
-        &mut self,
-        channel: u16,
-        generation: u64,
-        numbers: Option<RangeInclusive<u64>>,
-        outcome: Outcome,
-    ) {
-        let Some(numbers) = numbers else { return };
-        let slot = self.channels.get_mut(&channel).filter(|slot| slot.generation == generation);
-        let Some(slot) = slot else { return };
-        numbers.for_each(|number| slot.machine.published(number, outcome));
-        note(&mut self.to_confirm, channel);
     }
 
     fn receive_replies(&mut self, channel: u16, address: Option<Text>) {
@@ -692,25 +525,6 @@ impl<B: Backend> Session<B> {
         }
     }
 
-    /// The first publish has come to its end, and perhaps others with it.
-    fn safe(&mut self, outcome: Outcome) {
-        let mut next = Some(outcome);
-        while let Some(outcome) = next {
-            match self.unsafe_publishes.pop_front() {
-                Some(Unsafe::Publishes { channel, generation, numbers, count, ticket: _ }) => {
-                    self.unsafe_count -= count;
-                    self.publishes_ended(channel, generation, numbers, outcome);
-                }
-                Some(Unsafe::Question(go)) => {
-                    // Nobody asks any more if it fails.
-                    let _ = go.send(());
-                }
-                None => break,
-            }
-            next = First(self.unsafe_publishes.front_mut()).now_or_never();
-        }
-    }
-
     fn reply(&mut self, reply: &Reply, out: &mut Outbound) {
         let slot = self.channels.get_mut(&reply.channel).filter(|slot| slot.generation == reply.generation);
         let Some(slot) = slot else { return };
@@ -739,17 +553,6 @@ impl<B: Backend> Session<B> {
             }
         }
         true
-    }
-
-    /// Tells publishers what they have not been told.
-    pub(crate) fn confirm(&mut self, out: &mut Outbound) {
-        for channel in self.to_confirm.drain(..) {
-            let Some(slot) = self.channels.get_mut(&channel) else { continue };
-            slot.machine.confirm(|method| match method {
-                Method::BasicAck(ack) => out.ack(channel, ack.delivery_tag, ack.multiple),
-                method => out.method(channel, &method),
-            });
-        }
     }
 
     fn deliver(&mut self, key: ConsumerKey, delivery: Delivery<B::Lease, B::Message>, out: &mut Outbound) {
@@ -826,48 +629,11 @@ impl<B: Backend> Session<B> {
     }
 }
 
-/// How many messages may go together that are like these, which have so many copies.
-fn batch_max(count: usize, copies: u64) -> usize {
-    let fitting = (BATCH_COPIES * count as u64).checked_div(copies);
-    fitting.and_then(|count| usize::try_from(count).ok()).unwrap_or(BATCH_MAX).clamp(1, BATCH_MAX)
-}
-
-impl Batch {
-    /// Whether a further publish may go with these.
-    fn takes(&self, channel: u16, publish: &Publish, count_max: usize) -> bool {
-        let same = self.publishes.last().is_none_or(|last| last.exchange == publish.exchange);
-        let bytes = self.body_bytes + publish.content.body.len();
-        same && self.channel == channel && self.publishes.len() < count_max && bytes <= BATCH_BYTES_MAX
-    }
-}
-
 impl<L: Clone> Slot<L> {
     fn new(generation: u64) -> Self {
         let (machine, backlog, consumers) = (Channel::default(), VecDeque::new(), BTreeMap::new());
         let gone = Vec::new();
         Self { machine, generation, backlog, address: None, consumers, window: 0, gone }
-    }
-}
-
-/// Adds a channel, unless it was the last one that was added.
-fn note(channels: &mut Vec<u16>, channel: u16) {
-    if channels.last() != Some(&channel) {
-        channels.push(channel);
-    }
-}
-
-/// The end of the first of those that wait, or for ever.
-struct First<'a, T>(Option<&'a mut Unsafe<T>>);
-
-impl<T: Future<Output = Outcome> + Unpin> Future for First<'_, T> {
-    type Output = Outcome;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
-        match &mut self.0 {
-            Some(Unsafe::Publishes { ticket, .. }) => Pin::new(ticket).poll(context),
-            Some(Unsafe::Question(_)) => Poll::Ready(Outcome::Safe),
-            None => Poll::Pending,
-        }
     }
 }
 
@@ -927,18 +693,4 @@ pub(crate) fn read_method(payload: Bytes) -> Result<Method, Exception> {
 /// A frame that has no place here.
 pub(crate) fn unexpected(kind: u8, payload: &[u8]) -> Exception {
     unexpected_frame(format!("type {kind}, {}", snippet(payload)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_more_queues_a_message_goes_to_the_fewer_go_together() {
-        assert_eq!(batch_max(512, 512), BATCH_MAX);
-        assert_eq!(batch_max(1, 0), BATCH_MAX, "nobody took it");
-        assert_eq!(batch_max(512, 512 * 1000), 16);
-        assert_eq!(batch_max(10, 10 * 1000), 16);
-        assert_eq!(batch_max(1, 100_000), 1);
-    }
 }
