@@ -51,6 +51,8 @@ struct Faults {
     capacity: Option<u64>,
     fail_syncs: bool,
     fail_writes: bool,
+    fail_removals: bool,
+    fail_directory_syncs: bool,
     sync_delay: Duration,
     stop_after: Option<u64>,
 }
@@ -74,6 +76,16 @@ impl FaultFiles {
     /// Makes every following write fail with an input/output error, or work again.
     pub fn fail_writes(&self, fail: bool) {
         self.lock().faults.fail_writes = fail;
+    }
+
+    /// Makes every following removal of a file fail, or work again.
+    pub fn fail_removals(&self, fail: bool) {
+        self.lock().faults.fail_removals = fail;
+    }
+
+    /// Makes every following sync of the directory fail, or work again.
+    pub fn fail_directory_syncs(&self, fail: bool) {
+        self.lock().faults.fail_directory_syncs = fail;
     }
 
     /// Makes every following `fdatasync` take this long.
@@ -298,6 +310,9 @@ impl Files for FaultFiles {
         let mut directory = self.lock();
         directory.change()?;
         directory.find(name)?;
+        if directory.faults.fail_removals {
+            return Err(io::Error::other("injected removal failure"));
+        }
         directory.names.remove(name);
         Ok(())
     }
@@ -305,6 +320,9 @@ impl Files for FaultFiles {
     fn sync_directory(&self) -> io::Result<()> {
         let mut directory = self.lock();
         directory.change()?;
+        if directory.faults.fail_directory_syncs {
+            return Err(io::Error::other("injected sync failure of the directory"));
+        }
         directory.durable_names = directory.names.clone();
         Ok(())
     }

@@ -182,7 +182,8 @@ pub(crate) fn run(shared: &Shared) {
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         drop(state);
-        while !shared.upkeep.has_orders() && reclaim::round(shared) {}
+        // A journal that stopped leaves its files to the next start.
+        while !shared.upkeep.has_orders() && shared.queue.stopped().is_none() && reclaim::round(shared) {}
     }
 }
 

@@ -132,8 +132,14 @@ fn choose_run(shared: &Shared) -> Option<Vec<Arc<Segment>>> {
 
 fn delete_dead(shared: &Shared) -> bool {
     let mut deleted = false;
+    if let Err(error) = shared.retired.remove_left(shared.files.as_ref()) {
+        tracing::debug!(%error, "there are still segments that cannot be removed");
+    }
     for segment in shared.index.segments() {
         if segment.live() > 0 || !segment.is_sealed() || segment.is_damaged() {
+            continue;
+        }
+        if shared.retired.is_covered_by(segment.name) {
             continue;
         }
         let controls = controls_in(shared, &segment);
@@ -189,6 +195,9 @@ fn append_again(shared: &Shared, controls: &[Control]) -> bool {
 
 /// A deletion has to be remembered only as long as some file still holds entries of the log.
 fn forget_deleted_logs(shared: &Shared) {
+    if !shared.retired.all_gone() {
+        return;
+    }
     let mut gone = deletions(shared);
     for segment in shared.index.segments() {
         if gone.is_empty() {

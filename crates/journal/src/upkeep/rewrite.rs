@@ -45,20 +45,28 @@ pub(crate) enum RewriteError {
 /// Rewrites `run`, neighbouring sealed segments, into one.
 pub(super) fn rewrite(shared: &Shared, run: Vec<Arc<Segment>>, pace: Pace) -> Result<(), RewriteError> {
     let (Some(first), Some(last)) = (run.first(), run.last()) else { return Ok(()) };
-    let generation = run.iter().map(|segment| segment.name.generation).max().unwrap_or(0) + 1;
-    let name = SegmentName { first: first.name.first, last: last.name.last, generation };
+    if shared.queue.stopped().is_some() {
+        return Err(stopped().into());
+    }
+    let (first, last) = (first.name.first, last.name.last);
+    let highest = run.iter().map(|segment| segment.name.generation).max();
+    // Also above those that should be gone from between them: or both would count at the next start.
+    let generation = highest.max(shared.retired.generation_left(first..=last)).unwrap_or(0) + 1;
+    let name = SegmentName { first, last, generation };
     let temporary = format!("{name}.tmp");
     check_room(shared, &run)?;
-    let written =
-        Output::create(shared, name, pace, &temporary).and_then(|output| fill(shared, &run, output));
-    match written {
-        Ok(written) => publish(shared, run, written, &temporary).map_err(RewriteError::from),
-        Err(error) => {
-            // Whatever was written has no name that counts.
-            let _ = shared.files.remove(&temporary);
-            Err(error)
-        }
+    let done = Output::create(shared, name, pace, &temporary)
+        .and_then(|output| fill(shared, &run, output))
+        .and_then(|written| Ok(publish(shared, run, written, &temporary)?));
+    if done.is_err() {
+        // Whatever was written has no name that counts.
+        let _ = shared.files.remove(&temporary);
     }
+    done
+}
+
+fn stopped() -> io::Error {
+    io::Error::other("the journal has stopped")
 }
 
 /// A file that will not fit is not begun: until it failed it would take the last space from others.
@@ -303,7 +311,7 @@ fn publish(shared: &Shared, run: Vec<Arc<Segment>>, written: Written, temporary:
     let Written { segment, footer } = written;
     let name = segment.name;
     if !shared.make_durable() {
-        return Err(io::Error::other("the journal has stopped"));
+        return Err(stopped());
     }
     let follows = |pair: &[Arc<Segment>]| pair[0].name.last + 1 == pair[1].name.first;
     if !run.windows(2).all(follows) {
@@ -312,7 +320,11 @@ fn publish(shared: &Shared, run: Vec<Arc<Segment>>, written: Written, temporary:
         shared.files.sync_directory()?;
     }
     shared.files.rename(temporary, &name.to_string())?;
-    shared.files.sync_directory()?;
+    if let Err(error) = shared.files.sync_directory() {
+        // Nobody knows which name is there after a power failure. What is rewritten next could stand beside it.
+        shared.stop(&format!("syncing the directory failed: {error}"));
+        return Err(error);
+    }
     let covered = name.first..name.last + 1;
     let mut rows: BTreeMap<LogId, _> = footer.directory.into_iter().map(|row| (row.log, row)).collect();
     for old in &run {
@@ -326,9 +338,8 @@ fn publish(shared: &Shared, run: Vec<Arc<Segment>>, written: Written, temporary:
         }
     }
     move_controls(shared, &covered, name.first);
-    for old in run {
-        shared.retired.retire(shared.files.as_ref(), old)?;
-    }
+    // None is kept to be written again: somebody may have asked for the rewrite to have bytes off the disk.
+    shared.retired.remove(shared.files.as_ref(), run.into_iter().map(|old| old.name));
     Ok(())
 }
 

@@ -10,6 +10,7 @@ mod damage;
 mod faults;
 mod fixture;
 mod footers;
+mod gone;
 mod patience;
 mod reuse;
 mod rewrite;

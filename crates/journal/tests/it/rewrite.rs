@@ -26,7 +26,7 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// Keeps entries at even offsets of log 1, and half of the bytes of log 2.
-struct Evens;
+pub(crate) struct Evens;
 
 impl Machine for Evens {
     fn apply(&self, _: &EntryHeader, _: &Payload, _: Sequence) {}
