@@ -122,8 +122,12 @@ impl Shared {
         drop(state);
         let mut controls = self.controls.lock().unwrap_or_else(PoisonError::into_inner);
         let (valid, place) = controls.entry(control.log).or_insert((control, segment.name.first));
-        let newer = control.kind == EntryKind::Delete || control.offset >= valid.offset;
-        if newer && valid.kind != EntryKind::Delete {
+        // Of equal ones the later counts, too: it was appended again because the place of the other goes.
+        let is_valid = match valid.kind {
+            EntryKind::Delete => control.kind == EntryKind::Delete,
+            _ => control.kind == EntryKind::Delete || control.offset >= valid.offset,
+        };
+        if is_valid {
             *valid = control;
             *place = segment.name.first;
         }

@@ -55,6 +55,38 @@ fn what_a_rewrite_leaves_out_is_in_no_file_any_more() {
 }
 
 #[test]
+fn a_deletion_outlives_every_segment_that_records_it() {
+    let files = FaultFiles::new();
+    let journal = start(&files);
+    // A segment that stays: most of it is of a log that lives on.
+    for offset in 0..10 {
+        append(&journal, one(1, offset, 1000)).unwrap();
+        append(&journal, one(2, offset, ENTRY_BYTES)).unwrap();
+    }
+    seal(&journal, 2);
+    delete(&journal, 1);
+    // The segment that records the deletion dies, and then the one to which it was copied.
+    for log in 10..14 {
+        for offset in 0..5 {
+            append(&journal, one(log, offset, ENTRY_BYTES)).unwrap();
+        }
+        seal(&journal, log);
+        let before = segments(&files);
+        delete(&journal, log);
+        eventually("the segment is gone", || {
+            segments(&files).len() < before.len() || segments(&files) != before
+        });
+        journal.roll();
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    for files in [files.kill(), files.crash_keeping_only_synced()] {
+        let journal = start(&files);
+        assert!(journal.log(LogId(1)).is_none(), "{:?}", segments(&files));
+        assert_eq!(read_all(&journal, 2).len(), 10);
+    }
+}
+
+#[test]
 fn files_that_cannot_be_removed_do_not_come_back_and_go_later() {
     let files = FaultFiles::new();
     let journal = open(&files).start(Arc::new(Evens)).unwrap();
