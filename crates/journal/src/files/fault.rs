@@ -37,6 +37,7 @@ struct Content {
     current: Vec<u8>,
     durable: Vec<u8>,
     unsynced: Vec<Change>,
+    /// Bytes that take space. What lies behind them has only a length.
     allocated: u64,
 }
 
@@ -234,7 +235,7 @@ impl Directory {
 
 impl Content {
     fn space(&self) -> u64 {
-        self.allocated.max(self.current.len() as u64)
+        self.allocated
     }
 
     fn apply(bytes: &mut Vec<u8>, change: &Change) {
@@ -373,6 +374,7 @@ impl File for FaultFile {
         let end = position + bytes.len() as u64;
         let space = directory.files[self.id].space();
         directory.require_space(end.saturating_sub(space))?;
+        directory.files[self.id].allocated = space.max(end);
         let position = usize::try_from(position).map_err(io::Error::other)?;
         self.record(Change::Write { position, bytes: bytes.to_vec() }, &mut directory);
         Ok(())
@@ -407,7 +409,8 @@ impl File for FaultFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut directory = self.directory.lock();
         directory.change()?;
-        directory.files[self.id].allocated = len;
+        let space = directory.files[self.id].space();
+        directory.files[self.id].allocated = space.min(len);
         self.record(Change::Length(len as usize), &mut directory);
         Ok(())
     }

@@ -87,6 +87,8 @@ impl Pace {
 #[derive(Default)]
 struct State {
     seals: VecDeque<SealJob>,
+    /// Those that failed.
+    unsealed: Vec<SealJob>,
     rewrites: VecDeque<RewriteJob>,
     closed: bool,
     awake: bool,
@@ -125,7 +127,7 @@ impl Upkeep {
             let mut state = self.lock();
             if let Some(job) = state.seals.pop_front() {
                 drop(state);
-                seal::seal(shared, &job);
+                seal::seal(shared, job);
                 continue;
             }
             let urgent = pace == Pace::Leisure && (!state.rewrites.is_empty() || shared.space.is_full());
@@ -164,11 +166,12 @@ pub(crate) fn run(shared: &Shared) {
         let mut state = shared.upkeep.lock();
         if let Some(job) = state.seals.pop_front() {
             drop(state);
-            seal::seal(shared, &job);
+            seal::seal(shared, job);
             continue;
         }
         if state.closed {
-            return;
+            drop(state);
+            return seal::last_try(shared);
         }
         if let Some(job) = state.rewrites.pop_front() {
             drop(state);
@@ -182,6 +185,7 @@ pub(crate) fn run(shared: &Shared) {
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         drop(state);
+        seal::try_again(shared);
         // A journal that stopped leaves its files to the next start.
         while !shared.upkeep.has_orders() && shared.queue.stopped().is_none() && reclaim::round(shared) {}
     }

@@ -1,4 +1,4 @@
-//! When a rewrite that failed is tried again.
+//! When a rewrite that failed is tried again, and so an index that could not be written.
 //!
 //! A full disk makes every rewrite fail, a bad file makes one fail, and neither gets better by trying often: each try
 //! costs reads and a line in the log. So the wait doubles from try to try, up to [`WAIT_MAX`]. It ends at once when there
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::rewrite::RewriteError;
 use crate::options::SEGMENT_BYTES_MIN;
+use crate::segment::Segment;
 use crate::shared::Shared;
 
 /// The longest wait between two tries.
@@ -30,6 +31,8 @@ struct State {
     full: Option<(Wait, u64)>,
     /// Runs that failed for another reason, by the id that they begin with.
     failing: HashMap<u64, Wait>,
+    /// Segments that could not be sealed, by id, with the free bytes at the last try.
+    unsealed: HashMap<u64, (Wait, u64)>,
     /// Bringing entries together had to give way to something more urgent.
     clustering: Option<Wait>,
 }
@@ -52,10 +55,32 @@ impl Patience {
     /// Whether no rewrite has a chance now: the last one found no room, and no space was freed since.
     pub(super) fn waits_for_space(&self, shared: &Shared) -> bool {
         let full = self.lock().full;
-        full.is_some_and(|(wait, free_then)| {
-            let free = shared.files.free_bytes().unwrap_or(0);
-            shared.clock.monotonic() < wait.until && free < free_then.saturating_add(SPACE_STEP)
-        })
+        full.is_some_and(|full| Self::waits(full, shared))
+    }
+
+    fn waits((wait, free_then): (Wait, u64), shared: &Shared) -> bool {
+        let free = shared.files.free_bytes().unwrap_or(0);
+        shared.clock.monotonic() < wait.until && free < free_then.saturating_add(SPACE_STEP)
+    }
+
+    /// Whether it is too early to try again to seal `segment`. Once everything in it is dead it is not.
+    pub(super) fn waits_to_seal(&self, segment: &Segment, shared: &Shared) -> bool {
+        let failed = self.lock().unsealed.get(&segment.name.first).copied();
+        segment.live() > 0 && failed.is_some_and(|failed| Self::waits(failed, shared))
+    }
+
+    /// The segment with this id could not be sealed.
+    pub(super) fn not_sealed(&self, id: u64, shared: &Shared) {
+        let (start, now) = (shared.options.upkeep_interval, shared.clock.monotonic());
+        let free = shared.files.free_bytes().unwrap_or(0);
+        let mut state = self.lock();
+        let before = state.unsealed.get(&id).map(|(wait, _)| *wait);
+        state.unsealed.insert(id, (Wait::longer(before, start, now), free));
+    }
+
+    /// The segment with this id is sealed.
+    pub(super) fn sealed(&self, id: u64) {
+        self.lock().unsealed.remove(&id);
     }
 
     /// Whether the run that begins with segment `first` failed not long ago.

@@ -12,12 +12,34 @@ use crate::shared::Shared;
 /// Of a segment with more rows, none stay known: those of segments that were read would have to go for them.
 const KNOWN_ROWS_MAX: usize = 4096;
 
-/// Seals a segment. If that fails the segment stays as it is: readable, and scanned at the next start.
-pub(crate) fn seal(shared: &Shared, job: &SealJob) {
+/// Seals a segment. If that fails the segment stays as it is, readable, and it is tried again: until then none of its space
+/// returns. A start before that scans it.
+pub(super) fn seal(shared: &Shared, job: SealJob) {
     let name = job.segment.name;
-    if let Err(error) = try_seal(shared, job) {
-        tracing::warn!(segment = %name, %error, "cannot seal a segment: it stays readable, the next start scans it");
+    match try_seal(shared, &job) {
+        Ok(()) => shared.upkeep.patience.sealed(name.first),
+        Err(error) => {
+            tracing::warn!(segment = %name, %error, "cannot seal a segment: it stays readable, and it is tried again");
+            shared.upkeep.patience.not_sealed(name.first, shared);
+            shared.upkeep.lock().unsealed.push(job);
+        }
     }
+}
+
+/// Seals what could not be sealed before, where it may work now. In a segment in which nothing is live it mostly does: the
+/// index that lets it be deleted is small.
+pub(super) fn try_again(shared: &Shared) {
+    let waits = |job: &SealJob| shared.upkeep.patience.waits_to_seal(&job.segment, shared);
+    let unsealed = std::mem::take(&mut shared.upkeep.lock().unsealed);
+    let (waiting, ready): (Vec<_>, Vec<_>) = unsealed.into_iter().partition(waits);
+    shared.upkeep.lock().unsealed = waiting;
+    ready.into_iter().for_each(|job| seal(shared, job));
+}
+
+/// The journal closes.
+pub(super) fn last_try(shared: &Shared) {
+    let unsealed = std::mem::take(&mut shared.upkeep.lock().unsealed);
+    unsealed.into_iter().for_each(|job| seal(shared, job));
 }
 
 fn try_seal(shared: &Shared, job: &SealJob) -> io::Result<()> {

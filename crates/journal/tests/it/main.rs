@@ -14,5 +14,6 @@ mod gone;
 mod patience;
 mod reuse;
 mod rewrite;
+mod sealing;
 mod torn_index;
 mod world;
