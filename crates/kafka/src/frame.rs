@@ -4,11 +4,12 @@
 //! Source: the Kafka protocol guide, "Protocol primitives" and "Request and response headers".
 
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::close::Close;
 use crate::memory::{ConnectionMemory, Held};
@@ -73,19 +74,28 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         memory: &ConnectionMemory,
     ) -> Result<Frame, Close> {
         let held = memory.take(size).await;
-        let slowest = Duration::from_secs((size / SLOWEST_BYTES_PER_SECOND) as u64);
-        let within = self.limits.receive_timeout + slowest;
-        let read = timeout(within, self.fill(4 + size)).await;
-        read.map_err(|_| Close::SlowRequest { size_bytes: size, within })??;
+        self.fill(size).await?;
         self.buffer.advance(4);
         Ok(Frame { bytes: self.buffer.split_to(size).freeze(), held })
     }
 
+    /// Fills the buffer with the whole frame. Each piece that comes buys time for the next, and nothing else does: whoever only
+    /// says that much will come must not keep others from that memory for long.
     async fn fill(&mut self, size: usize) -> Result<(), Close> {
-        while self.buffer.len() < size {
-            let missing = size - self.buffer.len();
-            if self.read_some(missing).await? == 0 {
-                return Err(Close::WithinRequest);
+        let mut expiry = pin!(sleep(self.limits.receive_timeout));
+        let of_silence = expiry.deadline();
+        while self.buffer.len() < 4 + size {
+            let more = time_for(self.buffer.len());
+            expiry.as_mut().reset(of_silence + more);
+            let missing = 4 + size - self.buffer.len();
+            tokio::select! {
+                biased;
+                read = self.read_some(missing) => if read? == 0 {
+                    return Err(Close::WithinRequest);
+                },
+                () = expiry.as_mut() => {
+                    return Err(Close::SlowRequest { size_bytes: size, within: self.limits.receive_timeout + more });
+                }
             }
         }
         Ok(())
@@ -109,6 +119,11 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 }
 
+/// How long so much may take to arrive.
+fn time_for(bytes: usize) -> Duration {
+    Duration::from_secs((bytes / SLOWEST_BYTES_PER_SECOND) as u64)
+}
+
 /// Tells what a client speaks that has come to the wrong port: as a length, these bytes would only be absurd.
 fn recognise_foreign_protocol(head: [u8; 4]) -> Result<(), Close> {
     match &head {
@@ -121,6 +136,8 @@ fn recognise_foreign_protocol(head: [u8; 4]) -> Result<(), Close> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt;
+
     use super::*;
     use crate::memory::Memory;
 
@@ -163,5 +180,50 @@ mod tests {
         assert!(matches!(read(b"AMQP\0\0\x09\x01").await, Err(Close::Amqp)));
         assert!(matches!(read(b"\0\0\0\x08123").await, Err(Close::WithinRequest)));
         assert!(matches!(read(b"\0\0").await, Err(Close::WithinRequest)));
+    }
+
+    /// A request of 100 MiB whose client sends `piece` bytes each second, until it has sent `sent_max`. Returns how it ended,
+    /// after how many seconds, and the memory that is taken then.
+    #[expect(clippy::disallowed_methods, reason = "a test that sees how long something took")]
+    async fn large(piece: usize, sent_max: usize) -> (Result<usize, Close>, u64, usize) {
+        const SIZE: usize = 100 << 20;
+        let all = Memory::new(128 << 20);
+        let memory =
+            ConnectionMemory::new(128 << 20, &all, annals_broker::Metrics::default().protocol("kafka"));
+        let timeout = Duration::from_secs(30);
+        let limits = FrameLimits { size_bytes_max: SIZE, idle_timeout: timeout, receive_timeout: timeout };
+        let (mut client, server) = tokio::io::duplex(1 << 20);
+        let begun = tokio::time::Instant::now();
+        let send = async {
+            client.write_all(&(SIZE as u32).to_be_bytes()).await.unwrap();
+            for _ in 0..sent_max.div_ceil(piece) {
+                // Nobody reads any more once it was too slow.
+                if client.write_all(&vec![7; piece]).await.is_err() {
+                    return;
+                }
+                sleep(Duration::from_secs(1)).await;
+            }
+            std::future::pending::<()>().await;
+        };
+        let receive = async {
+            let mut reader = FrameReader::new(server, limits);
+            let size = reader.next_size().await.unwrap();
+            reader.next_frame(size, &memory).await.map(|frame| frame.bytes.len())
+        };
+        let outcome = tokio::select! {
+            outcome = receive => outcome,
+            () = send => unreachable!("the reader went first"),
+        };
+        (outcome, begun.elapsed().as_secs(), all.taken_bytes())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn memory_is_held_for_what_comes_and_not_for_what_is_announced() {
+        let silent = large(1, 0).await;
+        assert!(matches!(silent, (Err(Close::SlowRequest { .. }), 30..=31, 0)), "{silent:?}");
+        let stalled = large(1 << 20, 10 << 20).await;
+        assert!(matches!(stalled, (Err(Close::SlowRequest { .. }), 70..=71, 0)), "{stalled:?}");
+        let slow = large(300 << 10, 100 << 20).await;
+        assert!(matches!(slow, (Ok(_), 340..=342, 0)), "{slow:?}");
     }
 }

@@ -36,7 +36,7 @@ pub struct Options {
     pub pipeline_max: usize,
     /// How long a connection may be silent. Default 10 min.
     pub idle_timeout: Duration,
-    /// How long a request may take to arrive, beside one second for each 256 KiB of it. Default 30 s.
+    /// How long a request may take to arrive, beside one second for each 256 KiB of it that came. Default 30 s.
     pub receive_timeout: Duration,
     /// How long a client may refuse to take any byte of an answer. Default 60 s.
     pub write_stall_timeout: Duration,
