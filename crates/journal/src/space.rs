@@ -67,6 +67,12 @@ struct State {
     wanted: u64,
 }
 
+impl State {
+    fn may_roll_early(&self) -> bool {
+        self.spare.is_some_and(|spare| self.admitted <= spare)
+    }
+}
+
 /// The answer to a group that asks to be admitted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Admission {
@@ -135,10 +141,20 @@ impl Space {
         free
     }
 
-    /// Whether the active segment can be closed before it is full: everything admitted fits into the spare.
+    /// Whether the active segment can be closed before it is full: everything admitted fits into the spare. The answer holds for
+    /// now only: the spare may be withdrawn.
     pub(crate) fn may_roll_early(&self) -> bool {
-        let state = self.lock();
-        state.spare.is_some_and(|spare| state.admitted <= spare)
+        self.lock().may_roll_early()
+    }
+
+    /// Has the active segment take no more before it is full, if that can be. From then on the spare stays for what is admitted.
+    pub(crate) fn close_early(&self) -> bool {
+        let mut state = self.lock();
+        let may = state.may_roll_early();
+        if may {
+            state.active_left = 0;
+        }
+        may
     }
 
     /// The active segment takes no more.
@@ -249,6 +265,19 @@ mod tests {
         assert_eq!(space.wanted(), None);
         assert_eq!(space.try_admit(2 << 20, Purpose::Data), Admission::Wait);
         assert_eq!(space.wanted(), Some(2 << 20));
+    }
+
+    #[test]
+    fn a_spare_that_the_active_segment_was_closed_for_stays() {
+        let space = Space::new();
+        space.spare_ready(1 << 20);
+        space.rolled(1 << 20);
+        space.spare_ready(1 << 20);
+        assert_eq!(space.try_admit(100, Purpose::Data), Admission::Admitted);
+        assert!(space.may_roll_early() && space.withdraw_spare());
+        assert!(!space.close_early(), "what is admitted has only the active segment");
+        space.spare_ready(1 << 20);
+        assert!(space.close_early() && !space.withdraw_spare());
     }
 
     #[test]

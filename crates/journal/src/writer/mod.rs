@@ -151,9 +151,8 @@ impl Writer {
 
     /// Closes the active segment for whoever wished for it, as soon as there is another to go on in.
     fn roll_if_wanted(&mut self) -> Result<(), Fault> {
-        if self.roll_wanted && (self.active.is_none() || self.shared.space.may_roll_early()) {
-            self.roll_wanted = false;
-            self.close_active()?;
+        if self.roll_wanted {
+            self.roll_wanted = !self.close_early()?;
         }
         Ok(())
     }
@@ -317,8 +316,8 @@ impl Writer {
         }
         let age_max = self.shared.options.segment_age_max;
         let old = |active: &Active| active.position > DATA_START && self.now() >= active.opened + age_max;
-        if self.active.as_ref().is_some_and(old) && self.shared.space.may_roll_early() {
-            self.close_active()?;
+        if self.active.as_ref().is_some_and(old) {
+            self.close_early()?;
         }
         Ok(())
     }
@@ -363,19 +362,40 @@ impl Writer {
         Ok(())
     }
 
+    /// Closes the active segment before it is full, if there is another to go on in. Returns whether none is active now.
+    fn close_early(&mut self) -> Result<bool, Fault> {
+        if self.active.is_none() {
+            return Ok(true);
+        }
+        if !self.shared.space.may_roll_early() {
+            return Ok(false);
+        }
+        self.sync_if_unsynced()?;
+        // The spare may have gone during the sync: only this answer counts.
+        if !self.shared.space.close_early() {
+            return Ok(false);
+        }
+        self.hand_on_active()?;
+        Ok(true)
+    }
+
     /// Syncs the active segment and has it sealed.
     fn close_active(&mut self) -> Result<(), Fault> {
-        if self.active.is_none() {
-            return Ok(());
-        }
-        if self.unsynced_since.is_some() {
-            self.sync(0, 0)?;
-        }
-        if let Some(active) = self.active.take() {
+        if self.active.is_some() {
+            self.sync_if_unsynced()?;
             self.shared.space.closed();
-            self.commits.closed(active.segment, active.position).map_err(commit_thread_gone)?;
+            self.hand_on_active()?;
         }
         Ok(())
+    }
+
+    fn sync_if_unsynced(&mut self) -> Result<(), Fault> {
+        if self.unsynced_since.is_some() { self.sync(0, 0) } else { Ok(()) }
+    }
+
+    fn hand_on_active(&mut self) -> Result<(), Fault> {
+        let Some(active) = self.active.take() else { return Ok(()) };
+        self.commits.closed(active.segment, active.position).map_err(commit_thread_gone)
     }
 
     fn finish(&mut self) -> Result<(), Fault> {

@@ -1,11 +1,12 @@
-//! Segments that cannot be sealed at once.
+//! Segments that cannot be closed or sealed at once.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use annals_journal::{FaultFiles, Files, Group, Journal, LogId};
+use annals_journal::{Durability, FaultFiles, Files, Group, Idle, Journal, LogId, Options, Purpose};
 
 use crate::rewrite::eventually;
-use crate::world::{append, payload, read_all, start};
+use crate::world::{append, block_on, one, open_with, payload, read_all, small, start};
 
 /// Entries of few bytes: the index of a segment full of them is nearly as large as it.
 const ENTRIES: u64 = 12_000;
@@ -25,7 +26,7 @@ fn without_room_for_an_index(files: &FaultFiles) -> Journal {
         append(&journal, group).unwrap();
     }
     // The spare is there, and nothing else has room.
-    std::thread::sleep(Duration::from_millis(200));
+    files.wait_for_spare();
     files.set_capacity(Some(used(files)));
     journal.roll();
     std::thread::sleep(Duration::from_millis(200));
@@ -54,4 +55,30 @@ fn a_segment_without_room_for_its_index_gives_its_space_back_when_all_in_it_is_d
     delete.delete(LogId(1));
     append(&journal, delete).unwrap();
     eventually("its space is back", || !files.list().unwrap().contains(&name));
+}
+
+#[test]
+fn a_spare_that_goes_while_a_segment_is_closed_early_is_not_missed() {
+    let files = FaultFiles::new();
+    let options =
+        Options { durability: Durability::Async, async_interval: Duration::from_secs(3600), ..small() };
+    let journal = open_with(&files, options).start(Arc::new(Idle)).unwrap();
+    append(&journal, one(1, 0, 1000).with_durability(Durability::Sync)).unwrap();
+    files.wait_for_spare();
+    append(&journal, one(1, 1, 1000)).unwrap();
+    let permit = block_on(journal.admit(4096, Purpose::Data)).unwrap();
+    files.delay_syncs(Duration::from_millis(400));
+    journal.roll();
+    std::thread::sleep(Duration::from_millis(100));
+    // The segment is being synced. A group that is larger than the spare has it replaced by another.
+    let large = std::thread::scope(|scope| {
+        let large = scope.spawn(|| block_on(journal.admit(3 << 20, Purpose::Data)));
+        std::thread::sleep(Duration::from_millis(350));
+        let written = block_on(journal.submit(permit, one(1, 2, 1000)));
+        assert!(written.is_ok(), "{written:?}");
+        files.delay_syncs(Duration::ZERO);
+        large.join().unwrap()
+    });
+    block_on(journal.submit(large.unwrap(), one(1, 3, 2 << 20))).unwrap();
+    assert_eq!(read_all(&journal, 1), [0, 1, 2, 3]);
 }
