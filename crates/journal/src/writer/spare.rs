@@ -60,6 +60,8 @@ impl Spare {
 
     /// Looks again whether a (larger) spare is wanted.
     pub(crate) fn wake(&self) {
+        // Not between the look and the wait of the thread, where it would be missed.
+        let _looking = self.lock();
         self.changed.notify_all();
     }
 
@@ -203,4 +205,21 @@ fn capacity(shared: &Shared, wanted: u64, headroom: u64, own: u64) -> io::Result
         return Err(io::ErrorKind::StorageFull.into());
     }
     Ok(capacity)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_thread_is_not_woken_while_it_looks() {
+        let spare = Spare::new(1);
+        std::thread::scope(|scope| {
+            let looking = spare.lock();
+            let woken = scope.spawn(|| spare.wake());
+            std::thread::sleep(Duration::from_millis(50));
+            assert!(!woken.is_finished(), "it would sleep after this, and nobody would wake it");
+            drop(looking);
+        });
+    }
 }
