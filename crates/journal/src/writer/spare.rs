@@ -179,8 +179,9 @@ fn reuse(shared: &Shared, kept: &Kept, id: u64, wanted: u64, headroom: u64) -> i
     let mut start = header.encode();
     start.resize(2 * BLOCK_LEN, 0);
     let file = Arc::clone(&kept.file);
-    // First the index goes, and what does not fit: the rest is zeros.
-    file.set_len(kept.len.min(capacity))?;
+    // First the index goes, and what does not fit: the rest is zeros. So is the last block at least, which no group reaches: a
+    // start looks there for the trailer of an index, and the records of a user must not be what it finds.
+    file.set_len(kept.len.min(capacity - BLOCK_LEN as u64))?;
     file.allocate(capacity)?;
     file.write_at(0, &start)?;
     file.sync_data()?;

@@ -163,3 +163,24 @@ fn a_file_that_somebody_may_read_is_not_written_again() {
     let read = journal.read_planned(&plan);
     assert!(read.is_ok(), "{read:?}");
 }
+
+#[test]
+fn a_file_that_was_longer_has_nothing_of_it_where_an_index_would_end() {
+    let files = FaultFiles::new();
+    let journal = start(&files);
+    // Its segment is three times as large as usual.
+    append(&journal, one(1, 0, 3 << 20)).unwrap();
+    let mut trim = Group::new();
+    trim.trim(LogId(1), 1);
+    append(&journal, trim).unwrap();
+    eventually("written again", || {
+        journal.roll();
+        append(&journal, one(2, journal.log(LogId(2)).map_or(0, |log| log.offsets.end), 100)).unwrap();
+        !reused(&files).is_empty()
+    });
+    for name in reused(&files) {
+        let bytes = files.bytes(&name).unwrap();
+        let end = &bytes[bytes.len() - 4096..];
+        assert!(end.iter().all(|&byte| byte == 0), "{name} ends in what it held before");
+    }
+}
