@@ -228,8 +228,14 @@ impl Writer {
     }
 
     fn check_offset(&mut self, header: &EntryHeader) -> Result<(), Fault> {
-        if header.kind != EntryKind::Data {
-            return Ok(());
+        match header.kind {
+            EntryKind::Data => {}
+            EntryKind::Trim => return Ok(()),
+            EntryKind::Delete => {
+                // Its id is never used again.
+                self.next_offsets.remove(&header.log);
+                return Ok(());
+            }
         }
         let next = self.next_offsets.entry(header.log).or_insert(header.base_offset);
         if *next != header.base_offset || header.records == 0 {
@@ -436,5 +442,39 @@ fn write_when_there_is_space(segment: &Segment, position: u64, bytes: &[u8]) -> 
             }
             done => return done.map_err(Fault::io("writing")),
         }
+    }
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use annals_clock::Clock;
+
+    use super::*;
+    use crate::Options;
+    use crate::files::fault::FaultFiles;
+    use crate::machine::Idle;
+
+    #[test]
+    fn of_a_deleted_log_no_offset_is_remembered() {
+        let (clock, _hands) = Clock::manual(0, 1);
+        let files = Arc::new(FaultFiles::new());
+        let shared = Shared::new(Options::default(), clock, files, Arc::new(Idle), 1, Sequence::default());
+        let shared = Arc::new(shared);
+        let (commits, _thread) = commit::commits(Arc::clone(&shared), 1);
+        let mut writer = Writer::new(shared, commits, HashMap::new(), Sequence::default());
+        let header = |kind| EntryHeader {
+            log: LogId(64),
+            kind,
+            base_offset: 0,
+            records: 1,
+            timestamp_ms: 0,
+            len: 0,
+            crc: 0,
+        };
+        for kind in [EntryKind::Data, EntryKind::Trim] {
+            assert!(writer.check_offset(&header(kind)).is_ok());
+            assert_eq!(writer.next_offsets.get(&LogId(64)), Some(&1));
+        }
+        assert!(writer.check_offset(&header(EntryKind::Delete)).is_ok() && writer.next_offsets.is_empty());
     }
 }
