@@ -73,8 +73,12 @@ impl LogState {
         &self.extents[first..]
     }
 
-    /// Adds an acknowledged entry. Returns whether it is the log's first in this segment.
+    /// Adds an acknowledged entry. Returns whether it is the log's first in this segment. Of a deleted log it takes nothing: who
+    /// appended did not know yet, and nobody will read it.
     pub(crate) fn append(&mut self, segment: &Arc<Segment>, row: Row) -> bool {
+        if self.deleted {
+            return false;
+        }
         self.end = self.end.max(row.end_offset());
         segment.add_live(u64::from(row.len));
         if let Some(last) = self.extents.last_mut()
@@ -109,6 +113,9 @@ impl LogState {
 
     /// Adds a sealed segment's share.
     pub(crate) fn append_stored(&mut self, segment: &Arc<Segment>, place: Place, row: DirectoryRow) {
+        if self.deleted {
+            return;
+        }
         self.end = self.end.max(row.end_offset);
         segment.add_live(row.bytes);
         self.extents.push(Extent::stored(segment, place, row));

@@ -135,3 +135,20 @@ fn a_rewrite_whose_name_may_be_lost_stops_the_journal() {
     }
 }
 
+#[test]
+fn what_is_appended_to_a_deleted_log_takes_no_space() {
+    let files = FaultFiles::new();
+    let journal = start(&files);
+    append(&journal, one(1, 0, ENTRY_BYTES)).unwrap();
+    delete(&journal, 1);
+    // It was on its way while the log was deleted.
+    for offset in 1..12 {
+        append(&journal, one(1, offset, ENTRY_BYTES)).unwrap();
+    }
+    append(&journal, one(2, 0, 100)).unwrap();
+    assert!(journal.log(LogId(1)).is_none() && journal.extents(LogId(1)).is_empty());
+    seal(&journal, 2);
+    eventually("rewritten without it", || files_with(&files, "1/5/").is_empty());
+    journal.close();
+    assert!(start(&files).log(LogId(1)).is_none());
+}
