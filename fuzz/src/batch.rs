@@ -99,7 +99,7 @@ fn check_records(batch: &Batch) {
         next += 1;
     }
     assert_eq!(next, batch.header.next_offset(), "all records are there");
-    let found = find_max_timestamp(batch, &EXPAND);
+    let found = find_max_timestamp(batch, batch.header.base_offset, &EXPAND);
     assert!(found.is_ok(), "accepted, and cannot be looked up: {found:?}");
 }
 
@@ -109,7 +109,7 @@ fn read_stored(batch: &Batch) {
     if let Ok(records) = batch.records(&EXPAND) {
         let _ = records.take(1 << 16).filter(Result::is_ok).count();
     }
-    let _ = find_max_timestamp(batch, &EXPAND);
+    let _ = find_max_timestamp(batch, batch.header.base_offset, &EXPAND);
     let _ = find_at_or_after(batch, NOW_MS, batch.header.base_offset, &EXPAND);
     let mut header: BatchHeader = batch.header;
     let _ = (header.last_offset(), header.next_offset(), header.last_sequence());

@@ -75,7 +75,7 @@ fn read_all(journal: &Journal) {
         let _ = journal.read(log, facts.offsets.start..u64::MAX, READ_BYTES_MAX);
         let _ = journal.read_heads(log, facts.offsets.start, 61, 1000);
         let _ = journal.find_timestamp(log, TIME_MS, facts.offsets.start);
-        let _ = journal.find_max_timestamp(log);
+        let _ = journal.find_max_timestamp(log, 0);
         read_entries(journal, log);
     }
 }

@@ -115,7 +115,7 @@ impl Inner {
         let start = entry.lock().log_start();
         let found = self.blocking(move || match timestamp_ms {
             Some(timestamp_ms) => find_timestamp(&journal, log, timestamp_ms, start, &limits),
-            None => find_largest(&journal, log, &limits),
+            None => find_largest(&journal, log, start, &limits),
         });
         let found = found.await.map_err(|error| error.to_string())?;
         // The journal shows what is durable a moment before it is applied.
@@ -153,11 +153,25 @@ fn find_timestamp(
     Ok(None)
 }
 
-fn find_largest(journal: &Journal, log: LogId, limits: &ExpandLimits) -> Result<Option<Found>, SearchError> {
-    let Some((offset, timestamp_ms)) = journal.find_max_timestamp(log)? else { return Ok(None) };
-    if timestamp_ms < 0 {
-        return Ok(None);
-    }
-    let Some(entry) = journal.entries(log, offset, 1)?.into_iter().next() else { return Ok(None) };
-    Ok(find_max_timestamp(&Batch::parse(entry.payload)?, limits)?)
+fn find_largest(
+    journal: &Journal,
+    log: LogId,
+    start: i64,
+    limits: &ExpandLimits,
+) -> Result<Option<Found>, SearchError> {
+    // A batch that the start lies in has to be looked into: its largest timestamp may be one of what is trimmed away.
+    let first = journal.entries(log, start.cast_unsigned(), 1)?.into_iter().next();
+    let begun = first.filter(|entry| entry.header.base_offset.cast_signed() < start);
+    let begun = match begun {
+        Some(entry) => find_max_timestamp(&Batch::parse(entry.payload)?, start, limits)?,
+        None => None,
+    };
+    let whole = journal.find_max_timestamp(log, start.cast_unsigned())?;
+    let larger = |timestamp_ms| begun.is_none_or(|begun| timestamp_ms > begun.timestamp_ms);
+    let Some((offset, _)) = whole.filter(|&(_, timestamp_ms)| timestamp_ms >= 0 && larger(timestamp_ms))
+    else {
+        return Ok(begun.filter(|begun| begun.timestamp_ms >= 0));
+    };
+    let Some(entry) = journal.entries(log, offset, 1)?.into_iter().next() else { return Ok(begun) };
+    Ok(find_max_timestamp(&Batch::parse(entry.payload)?, start, limits)?)
 }

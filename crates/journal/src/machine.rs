@@ -39,8 +39,13 @@ pub enum Keep {
     All,
     /// Drops it. The last entry of a log is kept nevertheless, since it tells where the log ends.
     Drop,
-    /// Keeps its place, with fewer bytes.
-    Replace(Bytes),
+    /// Keeps its place, with other bytes.
+    Replace {
+        /// What takes the place of the entry, at most as long.
+        payload: Bytes,
+        /// The largest timestamp in it, milliseconds since 1970.
+        timestamp_ms: i64,
+    },
 }
 
 /// Finds an owner's state again from entries that the opening of a journal reads anyway.

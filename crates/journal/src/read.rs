@@ -4,6 +4,7 @@
 //! gets large stretches of a sealed segment with one read and no copy. What comes from disk is checked against its
 //! checksum; what comes from memory never left it.
 
+use std::cmp::Reverse;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -294,15 +295,33 @@ impl Journal {
         )
     }
 
-    /// The entry with the largest timestamp, the first of them if there are several: its base offset and timestamp.
+    /// The entry with the largest timestamp among those that begin at offset `from` or later, the first of them if there are
+    /// several: its base offset and timestamp.
     ///
     /// # Errors
     /// [`ReadError::Io`] if a footer cannot be read.
-    pub fn find_max_timestamp(&self, log: LogId) -> Result<Option<(u64, i64)>, ReadError> {
+    pub fn find_max_timestamp(&self, log: LogId, from: u64) -> Result<Option<(u64, i64)>, ReadError> {
         let Some(slot) = self.shared.index.log(log) else { return Ok(None) };
-        let max = slot.lock().extents.iter().map(|extent| extent.max_timestamp_ms).max();
-        let Some(max) = max else { return Ok(None) };
-        Ok(self.find_timestamp(log, max, 0)?.map(|offset| (offset, max)))
+        let (start, mut extents) = {
+            let state = slot.lock();
+            let start = state.start.max(from);
+            (start, state.extents_from(start).to_vec())
+        };
+        // That of an extent that begins before the start may be one of an entry that does not count. It is the first, so of equal ones
+        // it still comes first.
+        extents.sort_by_key(|extent| Reverse(extent.max_timestamp_ms));
+        let mut largest: Option<(u64, i64)> = None;
+        for extent in extents {
+            if largest.is_some_and(|(_, timestamp_ms)| extent.max_timestamp_ms <= timestamp_ms) {
+                break;
+            }
+            for row in self.shared.rows(log, &extent)?.iter().filter(|row| row.base_offset >= start) {
+                if largest.is_none_or(|(_, timestamp_ms)| row.timestamp_ms > timestamp_ms) {
+                    largest = Some((row.base_offset, row.timestamp_ms));
+                }
+            }
+        }
+        Ok(largest)
     }
 
     /// What the owner of `log` left for its restart, with the offset up to which it speaks.

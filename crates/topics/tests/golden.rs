@@ -187,8 +187,11 @@ fn timestamps_are_found() {
         assert_eq!(find(NOW + 190, 0), Some((19, 190)));
         assert_eq!(find(NOW + 191, 0), None);
         assert_eq!(find(0, 20), None);
-        let latest = find_max_timestamp(&batch, &ExpandLimits::default()).unwrap().unwrap();
-        assert_eq!((latest.offset, latest.timestamp_ms), (19, NOW + 190));
+        let latest = |from| {
+            let found = find_max_timestamp(&batch, from, &ExpandLimits::default()).unwrap();
+            found.map(|found| (found.offset, found.timestamp_ms - NOW))
+        };
+        assert_eq!((latest(0), latest(19), latest(20)), (Some((19, 190)), Some((19, 190)), None));
     }
 }
 
@@ -198,6 +201,6 @@ fn append_time_counts_for_every_record() {
     batch.header.stamp_append_time(NOW + 5_000);
     assert_eq!(batch.verify(), Ok(()));
     assert!(read_all(&batch).iter().all(|record| record.timestamp_ms == NOW + 5_000));
-    let found = find_max_timestamp(&batch, &ExpandLimits::default()).unwrap().unwrap();
+    let found = find_max_timestamp(&batch, 0, &ExpandLimits::default()).unwrap().unwrap();
     assert_eq!((found.offset, found.timestamp_ms), (0, NOW + 5_000));
 }

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use super::StoreEntry;
 use crate::api::Caller;
 use crate::api::stores::{ReadEventsError, Scavenged};
+use crate::upkeep::compaction::replace;
 use crate::{Broker, Inner};
 
 impl Broker {
@@ -67,7 +68,7 @@ impl StoreEntry {
         match retain(&batch, &ExpandLimits::default(), |offset, _, _| kept.contains(&offset)) {
             Ok(Cleaned::Keep) => Keep::All,
             Ok(Cleaned::Drop) => Keep::Drop,
-            Ok(Cleaned::Replace(batch)) => Keep::Replace(batch.encode()),
+            Ok(Cleaned::Replace(batch)) => replace(&batch),
             Err(error) => {
                 tracing::warn!(store = %self.name, %error, "cannot scavenge a batch");
                 Keep::All

@@ -66,7 +66,7 @@ impl Bodies {
         match batch::keep(payload, |offset| !needed.contains(&offset)) {
             Kept::All => Keep::All,
             Kept::None => Keep::Drop,
-            Kept::Some(fewer) => Keep::Replace(fewer),
+            Kept::Some(payload) => Keep::Replace { payload, timestamp_ms: header.timestamp_ms },
         }
     }
 }

@@ -37,7 +37,7 @@ pub(super) fn keep(queues: &Queues, header: &EntryHeader, payload: &Bytes) -> Ke
     match batch::keep(payload, is_dead) {
         Kept::All => Keep::All,
         Kept::None => Keep::Drop,
-        Kept::Some(fewer) => Keep::Replace(fewer),
+        Kept::Some(payload) => Keep::Replace { payload, timestamp_ms: header.timestamp_ms },
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use annals_journal::{EntryHeader, ExtentFacts, Journal, Keep, LogId, ReadError};
+use annals_topics::NO_TIMESTAMP;
 use annals_topics::batch::{Batch, BatchHeader, ExpandLimits};
 use annals_topics::compaction::{CleanRules, Cleaned, Dirt, OffsetMap, clean, cleanable_until};
 use annals_topics::config::{Compaction, SegmentRules, TopicConfig};
@@ -73,13 +74,20 @@ impl Cleaning {
         match cleaned {
             Ok(Cleaned::Keep) => Keep::All,
             Ok(Cleaned::Drop) => Keep::Drop,
-            Ok(Cleaned::Replace(batch)) => Keep::Replace(batch.encode()),
+            Ok(Cleaned::Replace(batch)) => replace(&batch),
             Err(error) => {
                 tracing::warn!(log = %header.log, offset = header.base_offset, %error, "cannot compact a batch");
                 Keep::All
             }
         }
     }
+}
+
+/// A batch that takes the place of a larger one. One that is only kept for its producer has no timestamp.
+pub(crate) fn replace(batch: &Batch) -> Keep {
+    let header = &batch.header;
+    let timestamp_ms = if header.record_count > 0 { header.max_timestamp } else { NO_TIMESTAMP };
+    Keep::Replace { payload: batch.encode(), timestamp_ms }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

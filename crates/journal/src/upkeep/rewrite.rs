@@ -210,10 +210,11 @@ impl<'a> Output<'a> {
         let payload = match shared.machine().keep(&header, &entry.payload) {
             Keep::Drop if header.end_offset() < log_end => return Ok(()),
             Keep::Drop | Keep::All => entry.payload,
-            Keep::Replace(smaller) => {
-                header.len = smaller.len() as u32;
-                header.crc = crc32c::crc32c(&smaller);
-                smaller
+            Keep::Replace { payload, timestamp_ms } => {
+                header.len = payload.len() as u32;
+                header.crc = crc32c::crc32c(&payload);
+                header.timestamp_ms = timestamp_ms;
+                payload
             }
         };
         self.waiting_bytes += payload.len();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use annals_clock::Clock;
 use annals_journal::{DiskFiles, FaultFiles, Group, Idle, Journal, Limit, LogId, ReadError};
 
+use crate::rewrite::eventually;
 use crate::world::{append, one, open, payload, read_all, small, start};
 
 #[test]
@@ -166,11 +167,41 @@ fn timestamps_find_the_first_entry_that_is_late_enough() {
             [find(0), find(15), find(30), find(35), find(41)],
             [Some(0), Some(1), Some(1), Some(3), None]
         );
-        assert_eq!(journal.find_max_timestamp(LogId(1)).unwrap(), Some((3, 40)));
+        assert_eq!(journal.find_max_timestamp(LogId(1), 0).unwrap(), Some((3, 40)));
     };
     check(&journal);
     journal.close();
-    check(&start(&files));
+    let journal = start(&files);
+    check(&journal);
+    append(&journal, one(1, 4, 10)).unwrap();
+    let mut trim = Group::new();
+    trim.trim(LogId(1), 2);
+    append(&journal, trim).unwrap();
+    let largest = |from| journal.find_max_timestamp(LogId(1), from).unwrap();
+    assert_eq!((largest(0), largest(4), largest(5)), (Some((3, 40)), Some((4, 4)), None));
+}
+
+#[test]
+fn the_largest_timestamp_is_none_of_an_entry_that_is_trimmed_away() {
+    let files = FaultFiles::new();
+    let journal = start(&files);
+    let append_at = |offset, timestamp| {
+        let mut group = Group::new();
+        group.push(LogId(1), offset, 1, timestamp, payload(LogId(1), offset, 10));
+        append(&journal, group).unwrap();
+    };
+    [(0, 90), (1, 30), (2, 20)].into_iter().for_each(|(offset, timestamp)| append_at(offset, timestamp));
+    eventually("sealed", || {
+        journal.roll();
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        journal.extents(LogId(1)).iter().all(|extent| extent.sealed)
+    });
+    [(3, 30), (4, 25)].into_iter().for_each(|(offset, timestamp)| append_at(offset, timestamp));
+    let mut trim = Group::new();
+    trim.trim(LogId(1), 1);
+    append(&journal, trim).unwrap();
+    assert_eq!(journal.find_max_timestamp(LogId(1), 0).unwrap(), Some((1, 30)));
+    assert_eq!(journal.find_max_timestamp(LogId(1), 2).unwrap(), Some((3, 30)));
 }
 
 #[test]

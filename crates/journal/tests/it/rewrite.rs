@@ -38,7 +38,7 @@ impl Machine for Evens {
     fn keep(&self, header: &EntryHeader, payload: &Bytes) -> Keep {
         match header.log {
             LogId(1) if header.base_offset % 2 == 1 => Keep::Drop,
-            LogId(2) => Keep::Replace(payload.slice(..payload.len() / 2)),
+            LogId(2) => Keep::Replace { payload: payload.slice(..payload.len() / 2), timestamp_ms: 6 },
             _ => Keep::All,
         }
     }
@@ -68,6 +68,11 @@ fn a_wish_for_compaction_is_granted() {
         assert_eq!(journal.log(LogId(2)).unwrap().bytes, 200 * 1000);
         assert_eq!(journal.log(LogId(3)).unwrap().bytes, 200 * 2000);
         assert_eq!(journal.find_timestamp(LogId(1), 7, 3).unwrap(), Some(4));
+        assert_eq!(
+            journal.find_max_timestamp(LogId(2), 0).unwrap(),
+            Some((0, 6)),
+            "as what it was replaced by says"
+        );
         let large = journal.read(LogId(3), 0..u64::MAX, 400_000).unwrap();
         assert!(large.pieces.len() <= 3, "entries lie together: {} pieces", large.pieces.len());
         assert_eq!(journal.summary(LogId(3)), Some(("summary of log 3".into(), 200)));

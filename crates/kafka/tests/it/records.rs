@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::indexmap::IndexMap;
+use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    FetchRequest, FetchResponse, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest,
-    TopicName, TransactionalId,
+    DeleteRecordsRequest, FetchRequest, FetchResponse, InitProducerIdRequest, ListOffsetsRequest,
+    MetadataRequest, ProduceRequest, TopicName, TransactionalId,
 };
 use kafka_protocol::protocol::StrBytes;
 use kafka_protocol::records::{
@@ -256,6 +257,29 @@ async fn offsets_are_found_by_place_and_time() {
         assert_eq!(greatest, if version >= 7 { (0, 2, 1_700_000_000_002) } else { unsupported });
         assert_eq!(local, if version >= 8 { (0, 0, -1) } else { unsupported });
         assert_eq!(tiered, if version >= 9 { (0, -1, -1) } else { unsupported });
+    }
+}
+
+#[tokio::test]
+async fn the_largest_timestamp_is_that_of_a_record_that_is_still_there() {
+    let world = World::start().await;
+    let mut client = world.client().await;
+    create(&mut client, "t").await;
+    let values = |count| vec![Bytes::from_static(b"v"); count];
+    // Offsets 0 to 2, 3 to 4 and 5, each batch earlier than the one before.
+    for (timestamp_ms, count) in [(3000, 3), (2000, 2), (1000, 1)] {
+        client.ask(9, &produce(-1, "t", batch_at(1_700_000_000_000 + timestamp_ms, values(count)))).await;
+    }
+    for (start, expected) in [(0, (2, 3002)), (2, (2, 3002)), (3, (4, 2001)), (4, (4, 2001)), (5, (5, 1000))]
+    {
+        let partition = DeleteRecordsPartition::default().with_partition_index(0).with_offset(start);
+        let topic = DeleteRecordsTopic::default().with_name(name("t")).with_partitions(vec![partition]);
+        client.ask(2, &DeleteRecordsRequest::default().with_topics(vec![topic])).await;
+        let partition = ListOffsetsPartition::default().with_partition_index(0).with_timestamp(-3);
+        let topic = ListOffsetsTopic::default().with_name(name("t")).with_partitions(vec![partition]);
+        let response = client.ask(7, &ListOffsetsRequest::default().with_topics(vec![topic])).await;
+        let found = &response.topics[0].partitions[0];
+        assert_eq!((found.offset, found.timestamp - 1_700_000_000_000), expected, "from {start}");
     }
 }
 

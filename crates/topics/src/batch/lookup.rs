@@ -32,18 +32,31 @@ pub fn find_at_or_after(
     find(batch, limits, |found| found.timestamp_ms >= timestamp_ms && found.offset >= from)
 }
 
-/// The first record with the largest timestamp of the batch.
+/// The first record with the largest timestamp among those of the batch at or after `from`.
 ///
 /// # Errors
 /// As [`find_at_or_after`].
-pub fn find_max_timestamp(batch: &Batch, limits: &ExpandLimits) -> Result<Option<Found>, BatchError> {
-    find(batch, limits, |found| found.timestamp_ms == batch.header.max_timestamp)
+pub fn find_max_timestamp(
+    batch: &Batch,
+    from: Offset,
+    limits: &ExpandLimits,
+) -> Result<Option<Found>, BatchError> {
+    let mut largest: Option<Found> = None;
+    // The search ends early only at a timestamp that no later record can exceed.
+    let exact = find(batch, limits, |found| {
+        let counts = found.offset >= from;
+        if counts && largest.is_none_or(|largest| found.timestamp_ms > largest.timestamp_ms) {
+            largest = Some(*found);
+        }
+        counts && found.timestamp_ms >= batch.header.max_timestamp
+    })?;
+    Ok(exact.or(largest))
 }
 
 fn find(
     batch: &Batch,
     limits: &ExpandLimits,
-    wanted: impl Fn(&Found) -> bool,
+    mut wanted: impl FnMut(&Found) -> bool,
 ) -> Result<Option<Found>, BatchError> {
     let header = &batch.header;
     let body = batch.expanded_body(limits)?;
