@@ -76,6 +76,9 @@ pub(crate) fn rewrite_log(shared: &Shared, log: LogId, offsets: &Range<u64>) -> 
         if let Err(error) = rewrite_run(shared, vec![Arc::clone(&segment)], Pace::Needed) {
             return Err(left(error.to_string(), matches!(error, RewriteError::Read(_))));
         }
+        if !shared.retired.all_gone() {
+            return Err(left("a file that was replaced cannot be removed".to_owned(), false));
+        }
     }
     Ok(())
 }

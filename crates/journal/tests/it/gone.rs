@@ -49,7 +49,7 @@ fn what_a_rewrite_leaves_out_is_in_no_file_any_more() {
     }
     seal(&journal, 1);
     assert_eq!(files_with(&files, "1/3/").len(), 1);
-    block_on(journal.rewrite(LogId(1), 34));
+    block_on(journal.rewrite(LogId(1), 34)).unwrap();
     assert_eq!(files_with(&files, "1/3/"), [""; 0]);
     assert_eq!(files_with(&files, "1/4/").len(), 1);
 }
@@ -96,7 +96,7 @@ fn files_that_cannot_be_removed_do_not_come_back_and_go_later() {
     seal(&journal, 1);
     files.fail_removals(true);
     let old = segments(&files);
-    block_on(journal.rewrite(LogId(1), 30));
+    block_on(journal.rewrite(LogId(1), 30)).unwrap_err();
     assert!(segments(&files).len() > old.len(), "beside each other: {:?}", segments(&files));
     // What replaced them dies, and so does all that knows of it.
     delete(&journal, 1);
@@ -125,7 +125,7 @@ fn a_rewrite_whose_name_may_be_lost_stops_the_journal() {
     }
     seal(&journal, 1);
     files.fail_directory_syncs(true);
-    block_on(journal.rewrite(LogId(1), 10));
+    block_on(journal.rewrite(LogId(1), 10)).unwrap_err();
     assert!(journal.stopped().is_some_and(|reason| reason.contains("directory")), "{:?}", journal.stopped());
     files.fail_directory_syncs(false);
     for seed in 0..20 {
