@@ -29,6 +29,11 @@ impl Encoded {
         let envelope = envelope::encode(&message);
         Self { message, envelope }
     }
+
+    /// The most that its record takes.
+    pub(crate) fn len_max(&self) -> usize {
+        64 + self.message.routing_key.len() + self.message.body.len() + self.envelope.len()
+    }
 }
 
 /// One record of a batch.

@@ -5,6 +5,7 @@
 //!
 //! Source: RabbitMQ's documentation, "Dead Letter Exchanges".
 
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use annals_clock::TimestampMs;
 use annals_queues::queue::{Definition, Departure, HOPS_MAX, Leave};
 use annals_queues::routing::{QueueId, Routable, Routes};
 use annals_queues::{Death, DeathReason, Deaths, Message, Text, Value};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::QueueEntry;
 use super::held_back::release;
@@ -22,55 +24,90 @@ use crate::api::queues::publish::PublishError;
 
 /// Departures of a queue that share a group.
 const DEPARTURES_MAX: usize = 256;
+/// Bytes of departures that share a group, with all their copies. A larger one has a group of its own.
+const DEPARTURES_BYTES_MAX: usize = 8 << 20;
 /// The header with the further keys that a message was published with: RabbitMQ's sender-selected distribution.
 const COPIES: &str = "CC";
-/// How long a full disk is left alone.
-const FULL_PAUSE: Duration = Duration::from_millis(100);
+/// How long a queue is left alone whose departures cannot be made now.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Works until it is dropped or the journal stops.
 pub(super) async fn run(inner: &Inner) {
+    let (mut resting, mut at_rest) = (FuturesUnordered::new(), HashSet::new());
     loop {
-        for queue in inner.queues().work.depart.next(64).await {
-            let Some(entry) = inner.queues().entry(queue) else { continue };
-            if let Err(PublishError::Unavailable(reason)) = depart(inner, &entry).await {
-                tracing::warn!(reason, "dead letters are not moved any more");
-                return;
+        tokio::select! {
+            queues = inner.queues().work.depart.next(64) => {
+                for queue in queues.into_iter().filter(|queue| !at_rest.contains(queue)).collect::<Vec<_>>() {
+                    let Some(entry) = inner.queues().entry(queue) else { continue };
+                    let Err(error) = depart(inner, &entry).await else { continue };
+                    if let Some(reason) = inner.journal.stopped() {
+                        return tracing::warn!(reason, "dead letters are not moved any more");
+                    }
+                    tracing::warn!(queue = %entry.definition().name, %error, "dead letters cannot be moved now");
+                    at_rest.insert(queue);
+                    resting.push(rest(queue));
+                }
+            }
+            Some(queue) = resting.next(), if !resting.is_empty() => {
+                at_rest.remove(&queue);
+                inner.queues().work.depart.put(queue);
             }
         }
     }
 }
 
+async fn rest(queue: QueueId) -> QueueId {
+    tokio::time::sleep(PAUSE).await;
+    queue
+}
+
 async fn depart(inner: &Inner, entry: &QueueEntry) -> Result<(), PublishError> {
-    let departures = entry.lock().queue.take_departures(DEPARTURES_MAX);
-    let mut plan = Plan::forced();
-    for departure in &departures {
+    let mut waiting = VecDeque::from(entry.lock().queue.take_departures(DEPARTURES_MAX));
+    let (mut plan, mut made) = (Plan::forced(), Vec::new());
+    let prepared = prepare(inner, entry, &mut waiting, &mut plan, &mut made).await;
+    entry.lock().queue.stranded(waiting.into());
+    if made.is_empty() {
+        return prepared;
+    }
+    match inner.carry_out(plan).await {
+        Ok(ticket) => ticket.durable().await,
+        Err(error @ PublishError::TooLarge { .. }) if made.len() == 1 => {
+            made.into_iter().for_each(|departure| entry.lock().queue.postponed(departure));
+            Err(error)
+        }
+        Err(error) => {
+            entry.lock().queue.stranded(made);
+            Err(error)
+        }
+    }
+}
+
+/// Plans as many departures as fit in a group: they go from `waiting` to `made`.
+async fn prepare(
+    inner: &Inner,
+    entry: &QueueEntry,
+    waiting: &mut VecDeque<Departure>,
+    plan: &mut Plan,
+    made: &mut Vec<Departure>,
+) -> Result<(), PublishError> {
+    let mut bytes = 0;
+    while let Some(departure) = waiting.front() {
         let message = match &departure.message {
             Some(message) => Some(Arc::clone(message)),
             None => read_place(inner, entry, departure.place).await,
         };
         if let Some(message) = message {
             let (message, routes) = destination(inner, entry, departure, &message);
+            bytes += message.footprint() * routes.len().max(1);
+            if bytes > DEPARTURES_BYTES_MAX && !made.is_empty() {
+                return Ok(());
+            }
             plan.add_routed(Arc::new(message), &routes, 0);
         }
         plan.act(entry.id(), Act::Departed(departure.place));
+        made.extend(waiting.pop_front());
     }
-    match inner.carry_out(plan).await {
-        Ok(ticket) => ticket.durable().await,
-        Err(error) => {
-            strand(entry, departures);
-            if error == PublishError::DiskFull {
-                tokio::time::sleep(FULL_PAUSE).await;
-            }
-            inner.queues().work.depart.put(entry.id());
-            Err(error)
-        }
-    }
-}
-
-/// Departures that could not be made are tried again.
-fn strand(entry: &QueueEntry, departures: Vec<Departure>) {
-    let mut state = entry.lock();
-    departures.into_iter().for_each(|departure| state.queue.stranded(departure));
+    Ok(())
 }
 
 /// What a departing message becomes, and where it goes.

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use annals_clock::TimestampMs;
+use annals_journal::GROUP_BYTES_MAX;
 use annals_queues::positions::SourcePartition;
 use annals_queues::queue::{LANE_DELAYED, Place, Settlement};
 use annals_queues::routing::{QueueId, Routes};
@@ -138,7 +139,7 @@ impl Plan {
     /// Lays out what each queue gets, and encodes it.
     ///
     /// # Errors
-    /// If a topic is gone, or takes no message of such a size.
+    /// If a topic is gone, or takes no message of such a size; if no group can hold what a queue gets.
     pub(super) fn lay_out(
         &self,
         queues: &Queues,
@@ -152,8 +153,9 @@ impl Plan {
         let (entries, streams): (Vec<_>, Vec<_>) =
             queues.entries_of(&ids).into_iter().partition(|entry| entry.topic().is_none());
         let mut builder = Builder::new(self, &entries, now_ms);
-        let shares = entries.into_iter().map(|entry| self.share(queues, entry, &mut builder)).collect();
-        let bodies = builder.build(&builder.shared.clone());
+        let shares = entries.into_iter().map(|entry| self.share(queues, entry, &mut builder));
+        let shares = shares.collect::<Result<Vec<_>, _>>()?;
+        let bodies = builder.build(&builder.shared.clone())?;
         let streams = streams
             .iter()
             .filter_map(|entry| Some((entry.id(), entry.topic()?.clone(), self.indexes_of(entry.id()))));
@@ -183,13 +185,18 @@ impl Plan {
         routes.map(|(_, index)| *index).collect()
     }
 
-    fn share(&self, queues: &Queues, entry: Arc<QueueEntry>, builder: &mut Builder<'_>) -> Share {
+    fn share(
+        &self,
+        queues: &Queues,
+        entry: Arc<QueueEntry>,
+        builder: &mut Builder<'_>,
+    ) -> Result<Share, PublishError> {
         let id = entry.id();
         let indexes = self.indexes_of(id);
         let acts: Vec<Act> =
             self.acts.iter().filter(|(queue, _)| *queue == id).map(|(_, act)| *act).collect();
         let spills = queues.spills(entry.lock().queue.memory_bytes());
-        let prepared = builder.prepare(&entry, &indexes, spills);
+        let prepared = builder.prepare(&entry, &indexes, spills)?;
         let refers = prepared.iter().any(|part| part.batch.is_none());
         let state = entry.lock();
         let writes_state = !acts.is_empty()
@@ -198,7 +205,7 @@ impl Plan {
         let grows = 96 * (acts.len() + indexes.len()) + STATE_SLACK;
         let state_room = if writes_state { state.queue.entry_len_max() + grows } else { 0 };
         drop(state);
-        Share { entry, indexes, prepared, acts, spills, state_room }
+        Ok(Share { entry, indexes, prepared, acts, spills, state_room })
     }
 }
 
@@ -242,7 +249,12 @@ impl<'a> Builder<'a> {
     }
 
     /// What a queue would write of these messages, by lane.
-    fn prepare(&mut self, entry: &QueueEntry, indexes: &[u32], spills: bool) -> Vec<Prepared> {
+    fn prepare(
+        &mut self,
+        entry: &QueueEntry,
+        indexes: &[u32],
+        spills: bool,
+    ) -> Result<Vec<Prepared>, PublishError> {
         let definition = entry.definition();
         let mut lanes: Vec<(u16, Vec<u32>)> = Vec::new();
         for &index in indexes {
@@ -259,32 +271,37 @@ impl<'a> Builder<'a> {
         lanes.into_iter().map(|(lane, indexes)| self.prepare_lane(entry, lane, indexes)).collect()
     }
 
-    fn prepare_lane(&mut self, entry: &QueueEntry, lane: u16, indexes: Vec<u32>) -> Prepared {
+    fn prepare_lane(
+        &mut self,
+        entry: &QueueEntry,
+        lane: u16,
+        indexes: Vec<u32>,
+    ) -> Result<Prepared, PublishError> {
         let refers: Vec<bool> = indexes
             .iter()
             .map(|index| self.shared.binary_search(index).is_ok() && self.refers(entry, *index))
             .collect();
         if !refers.contains(&true) {
-            let batch = self.build_once(&indexes);
+            let batch = self.build_once(&indexes)?;
             let len_max = batch.as_ref().map_or(0, |batch| batch.header.size_bytes());
-            return Prepared { lane, indexes, batch, len_max };
+            return Ok(Prepared { lane, indexes, batch, len_max });
         }
         let mut len_max = BATCH_OVERHEAD;
         for (&index, refers) in indexes.iter().zip(refers) {
-            self.encode(index);
-            let inline = self.plan.messages[index as usize].footprint();
-            len_max += SHARED_LEN_MAX + if refers { 0 } else { inline };
+            let inline = self.encode(index).len_max();
+            len_max += if refers { SHARED_LEN_MAX } else { inline };
         }
-        Prepared { lane, indexes, batch: None, len_max }
+        within_a_group(len_max)?;
+        Ok(Prepared { lane, indexes, batch: None, len_max })
     }
 
-    fn build_once(&mut self, indexes: &[u32]) -> Option<Batch> {
+    fn build_once(&mut self, indexes: &[u32]) -> Result<Option<Batch>, PublishError> {
         if let Some((_, batch)) = self.built.iter().find(|(known, _)| known == indexes) {
-            return Some(batch.clone());
+            return Ok(Some(batch.clone()));
         }
         let batch = self.build(indexes)?;
-        self.built.push((indexes.to_vec(), batch.clone()));
-        Some(batch)
+        self.built.extend(batch.clone().map(|batch| (indexes.to_vec(), batch)));
+        Ok(batch)
     }
 
     fn encode(&mut self, index: u32) -> &Encoded {
@@ -292,11 +309,21 @@ impl<'a> Builder<'a> {
         self.encoded[index as usize].get_or_insert_with(|| Encoded::new(Arc::clone(message)))
     }
 
-    fn build(&mut self, indexes: &[u32]) -> Option<Batch> {
+    fn build(&mut self, indexes: &[u32]) -> Result<Option<Batch>, PublishError> {
+        let mut len_max = 0;
         for index in indexes {
-            self.encode(*index);
+            len_max += self.encode(*index).len_max();
+            within_a_group(len_max)?;
         }
-        build_batch(indexes, &self.encoded, &|_| None)
+        Ok(build_batch(indexes, &self.encoded, &|_| None))
+    }
+}
+
+/// Refuses what no group can hold, before anything is decided.
+fn within_a_group(bytes: usize) -> Result<(), PublishError> {
+    match bytes {
+        ..=GROUP_BYTES_MAX => Ok(()),
+        _ => Err(PublishError::TooLarge { bytes, bytes_max: GROUP_BYTES_MAX }),
     }
 }
 
@@ -328,14 +355,20 @@ pub(super) fn build_batch(
 
 impl Laid {
     /// The most that can be written.
-    pub(super) fn len_max(&self) -> usize {
+    ///
+    /// # Errors
+    /// [`PublishError::TooLarge`] if no group can hold it.
+    pub(super) fn len_max(&self) -> Result<usize, PublishError> {
         let parts = self.shares.iter().flat_map(|share| &share.prepared);
         let batches: usize = parts.map(|part| BATCH_OVERHEAD + part.len_max).sum();
         let bodies = self.bodies.as_ref().map_or(0, |batch| BATCH_OVERHEAD + batch.header.size_bytes());
         let state: usize = self.shares.iter().map(|share| share.state_room).sum();
-        match bodies + batches + state + self.appends.len_max() + self.positions_len_max {
-            0 => 0,
-            len => len + BATCH_OVERHEAD + 2 * BATCH_OVERHEAD * self.shares.len(),
+        let len = bodies + batches + state + self.appends.len_max() + self.positions_len_max;
+        if len == 0 {
+            return Ok(0);
         }
+        let len = len + BATCH_OVERHEAD + 2 * BATCH_OVERHEAD * self.shares.len();
+        within_a_group(len)?;
+        Ok(len)
     }
 }

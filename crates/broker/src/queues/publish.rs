@@ -91,6 +91,7 @@ impl Broker {
     pub async fn publish(&self, _caller: &Caller, publish: Publish) -> Result<PublishTicket, PublishError> {
         let inner = &*self.inner;
         let mut plan = Plan::default();
+        check_size(std::slice::from_ref(&publish))?;
         inner.route(&mut plan, publish)?;
         inner.carry_out(plan).await
     }
@@ -106,6 +107,7 @@ impl Broker {
     ) -> Result<PublishTicket, PublishError> {
         let inner = &*self.inner;
         let mut plan = Plan::default();
+        check_size(&transaction.publishes)?;
         for publish in transaction.publishes {
             inner.route(&mut plan, publish)?;
         }
@@ -116,14 +118,20 @@ impl Broker {
     }
 }
 
+/// What happens together has to fit in one group.
+fn check_size(publishes: &[Publish]) -> Result<(), PublishError> {
+    let messages = publishes.iter().flat_map(|publish| &publish.messages);
+    let bytes: usize = messages.map(|new| new.message.footprint()).sum();
+    if bytes > GROUP_BYTES_MAX / 2 {
+        return Err(PublishError::TooLarge { bytes, bytes_max: GROUP_BYTES_MAX / 2 });
+    }
+    Ok(())
+}
+
 impl Inner {
     /// Finds the queues of messages.
     fn route(&self, plan: &mut Plan, publish: Publish) -> Result<(), PublishError> {
         let now_ms = self.clock.now_ms();
-        let bytes: usize = publish.messages.iter().map(|new| new.message.footprint()).sum();
-        if bytes > GROUP_BYTES_MAX / 2 {
-            return Err(PublishError::TooLarge { bytes, bytes_max: GROUP_BYTES_MAX / 2 });
-        }
         self.queues().with_topology(|topology| route_within(topology, plan, publish, now_ms))
     }
 
@@ -140,7 +148,7 @@ impl Inner {
             let mut laid = plan.lay_out(self.queues(), &self.state.table, now_ms)?;
             let is_state = plan.routes.is_empty() && plan.topics.is_empty();
             let purpose = if is_state { Purpose::State } else { Purpose::Data };
-            let permit = match laid.len_max() {
+            let permit = match laid.len_max()? {
                 0 => None,
                 bytes => Some(self.journal.admit(bytes, purpose).await.map_err(Unavailable::from)?),
             };

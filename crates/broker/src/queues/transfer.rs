@@ -25,6 +25,8 @@ use crate::{Broker, Inner};
 
 /// Messages that share a group.
 const MESSAGES_MAX: u64 = 100;
+/// Bytes that share a step, with all their copies. A larger message has a step of its own.
+const STEP_BYTES_MAX: usize = 8 << 20;
 /// Moves that go on at the same time.
 const MOVES_MAX: usize = 32;
 /// How long a full disk is left alone.
@@ -311,12 +313,16 @@ impl Inner {
         if held.leases.is_empty() {
             return Ok(Some(MoveState::Finished));
         }
-        let (mut plan, mut unroutable, mut count) = (Plan::forced(), None, 0);
+        let (mut plan, mut unroutable, mut count, mut bytes) = (Plan::forced(), None, 0, 0);
         for delivery in &held.leases {
             let (exchange, routing_key) = target(&delivery.message, movement.target.as_ref());
             let routes = self.routes_for(entry, &exchange, &routing_key, &delivery.message);
             if routes.is_empty() {
                 unroutable = Some(MoveState::Unroutable { exchange, routing_key });
+                break;
+            }
+            bytes += delivery.message.footprint() * routes.len();
+            if bytes > STEP_BYTES_MAX && count > 0 {
                 break;
             }
             let message = moved(&delivery.message, exchange, routing_key, self.clock.now_ms());

@@ -73,8 +73,17 @@ impl Queue {
         }
     }
 
-    /// A departure could not be made: it is tried again.
-    pub fn stranded(&mut self, departure: Departure) {
+    /// Departures could not be made: they are tried again, in their order and before those that came later.
+    pub fn stranded(&mut self, departures: Vec<Departure>) {
+        for departure in departures.into_iter().rev() {
+            if self.departing.remove(&departure.place) {
+                self.leaving.push_front(departure);
+            }
+        }
+    }
+
+    /// A departure cannot be made for now: it is tried again behind the others, so that it does not hold them up.
+    pub fn postponed(&mut self, departure: Departure) {
         if self.departing.remove(&departure.place) {
             self.leaving.push_back(departure);
         }

@@ -476,7 +476,7 @@ fn dead_letters_depart_and_are_here_until_they_arrive() {
     let departures = queue.take_departures(10);
     assert_eq!(departures[0].leave, Leave::Dead(DeathReason::MaxLength));
     assert_eq!((queue.departing(), queue.ready()), (1, 1));
-    queue.stranded(departures[0].clone());
+    queue.stranded(departures.clone());
     let again = queue.take_departures(10);
     queue.departed(again[0].place);
     assert_eq!(queue.departing(), 0);

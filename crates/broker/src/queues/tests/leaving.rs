@@ -1,0 +1,96 @@
+//! Messages on their way out: large ones, many at once, and what cannot be read now.
+
+use super::*;
+
+/// Queues that each keep bodies of their own.
+const FULL_COPIES: usize = 64;
+/// As many copies of it fit in no group.
+const LARGE: usize = 9 << 20;
+
+fn to(exchange: &str, key: Option<&str>) -> QueueOptions {
+    let dead_letter = DeadLetter { exchange: exchange.into(), routing_key: key.map(Into::into) };
+    QueueOptions { dead_letter: Some(dead_letter), ..QueueOptions::default() }
+}
+
+fn large(key: &str, bytes: usize) -> Message {
+    Message { body: vec![7; bytes].into(), ..message(key, "") }
+}
+
+async fn copied_in_full(world: &World) {
+    for index in 0..FULL_COPIES {
+        let name = format!("copy{index}");
+        let options = QueueOptions { bytes_max: Some(1 << 40), ..QueueOptions::default() };
+        world.declare(&name, options).await.unwrap();
+        world.bind("amq.fanout", "", &name).await;
+    }
+}
+
+#[tokio::test]
+async fn what_no_group_can_hold_is_refused_and_stops_nothing() {
+    let world = World::new();
+    copied_in_full(&world).await;
+    let refused = world.send("amq.fanout", vec![large("", LARGE)]).await.unwrap_err();
+    assert!(matches!(refused, PublishError::TooLarge { .. }), "{refused}");
+
+    world.declare("huge", to("amq.fanout", None)).await.unwrap();
+    world.declare("q", to("", Some("dead"))).await.unwrap();
+    world.queue("dead").await;
+    world.send("", vec![large("huge", LARGE)]).await.unwrap().durable().await.unwrap();
+    world.put("huge", &["small"]).await;
+    let got = [world.get("huge", 1).await, world.get("huge", 1).await].concat();
+    world.settle(&got, Settlement::Reject).await;
+    // Another queue's dead letters still move, and those of the same one behind it.
+    world.put("q", &["a"]).await;
+    world.settle(&world.get("q", 1).await, Settlement::Reject).await;
+    assert_eq!(world.wait("dead").await.message.body, "a");
+    world.until("the small one arrives", || world.ready("copy7") == 1).await;
+
+    // It is not lost: it goes when there is room for it.
+    for index in 1..FULL_COPIES {
+        let request =
+            DeleteQueue { queue: reference(&format!("copy{index}")), if_unused: false, if_empty: false };
+        world.broker.delete_queue(&world.caller, request).await.unwrap();
+    }
+    world.until("the large one arrives", || world.ready("copy0") == 2).await;
+}
+
+#[tokio::test]
+async fn large_departures_do_not_share_a_group() {
+    let world = World::new();
+    world.declare("q", to("", Some("dead"))).await.unwrap();
+    world.queue("dead").await;
+    let five_mib = || large("q", 5 << 20);
+    world.send("", vec![five_mib(), five_mib(), large("q", 10)]).await.unwrap().durable().await.unwrap();
+    let mut got = Vec::new();
+    while got.len() < 3 {
+        got.extend(world.get("q", 3).await);
+    }
+    world.settle(&got, Settlement::Reject).await;
+    world.until("all arrive", || world.ready("dead") == 3).await;
+    let queue = world.broker.inner.queue(&reference("dead")).unwrap().id();
+    let log = super::super::logs::lane_log(queue, 0);
+    let entries = world.broker.inner.journal.entries(log, 0, usize::MAX).unwrap();
+    let counts: Vec<u64> =
+        entries.iter().map(|entry| entry.header.end_offset() - entry.header.base_offset).collect();
+    assert_eq!(counts, [1, 2], "two of the large ones are too much for one");
+}
+
+#[tokio::test]
+async fn a_transaction_has_the_limit_of_a_publish() {
+    let world = World::new();
+    world.queue("q").await;
+    let body = Bytes::from(vec![7; 16 << 20]);
+    let publish = || {
+        let message = Message { body: body.clone(), ..message("q", "") };
+        Publish {
+            vhost: VHOST,
+            exchange: Text::empty(),
+            messages: vec![NewMessage { message, more_keys: Vec::new() }],
+        }
+    };
+    let transaction =
+        Transaction { publishes: (0..16).map(|_| publish()).collect(), settlements: Vec::new() };
+    let refused = world.broker.commit_queues(&world.caller, transaction).await.unwrap_err();
+    assert!(matches!(refused, PublishError::TooLarge { .. }), "{refused}");
+    assert_eq!(world.ready("q"), 0);
+}
