@@ -152,3 +152,48 @@ async fn errors_are_those_of_rabbitmq() {
     let channel = connection.create_channel().await.expect("another channel");
     channel.queue_delete("q".into(), QueueDeleteOptions::default()).await.expect("deleted");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn order_is_kept_when_the_single_active_consumer_goes() {
+    let bench = Bench::start().await;
+    let (publishing, dying, staying) = (bench.connect().await, bench.connect().await, bench.connect().await);
+    let publisher = publishing.create_channel().await.expect("a channel");
+    publisher.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
+    let declared = publisher.queue_declare("q".into(), QueueDeclareOptions::durable(), arguments);
+    declared.await.expect("declared");
+
+    let consume = async |connection: &Connection| {
+        let channel = connection.create_channel().await.expect("a channel");
+        channel.basic_qos(10, BasicQosOptions::default()).await.expect("a limit");
+        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+        let deliveries = channel.basic_consume("q".into(), "c".into(), options, arguments);
+        (deliveries.await.expect("a consumer"), channel)
+    };
+    let (mut first, _channel) = consume(&dying).await;
+    let (mut other, _other_channel) = consume(&dying).await;
+    let (mut second, _second_channel) = consume(&staying).await;
+    for number in 0..30_u32 {
+        publish(&publisher, "q", &number.to_be_bytes()).await;
+    }
+    for number in 0..10_u32 {
+        let delivery = first.next().await.expect("one more").expect("no error");
+        assert_eq!(delivery.data, number.to_be_bytes());
+        if number < 5 {
+            delivery.ack(BasicAckOptions::default()).await.expect("sent");
+        }
+    }
+    // Those that take the place of the acknowledged ones.
+    for number in 10..15_u32 {
+        assert_eq!(first.next().await.expect("one more").expect("no error").data, number.to_be_bytes());
+    }
+    dying.close(200, "done".into()).await.expect("closed");
+    for number in 5..30_u32 {
+        let delivery = second.next().await.expect("one more").expect("no error");
+        assert_eq!(delivery.data, number.to_be_bytes());
+        assert_eq!(delivery.redelivered, number < 15, "{number}");
+        delivery.ack(BasicAckOptions::default()).await.expect("sent");
+    }
+    assert!(!matches!(other.next().await, Some(Ok(_))), "it goes with the same connection");
+}

@@ -62,7 +62,7 @@ pub use metrics::{ConnectionGuard, MemoryGuard, Metrics, ProtocolMetrics};
 pub use open::OpenError;
 pub use options::Options;
 pub use produce::ProduceTicket;
-pub use queues::{Consumer, PublishTicket, SettleTicket, SharedWindow};
+pub use queues::{Consumer, ConsumerRef, PublishTicket, SettleTicket, SharedWindow};
 
 use groups::Groups;
 use read_ahead::ReadAhead;

@@ -27,7 +27,7 @@ use annals_broker::api::queues::{
     Binding, Destination, ExchangeDefinition, ExchangeKind, LogStart, OwnerId, QueueError, QueueRef,
     Text as Name, Value as HeaderValue,
 };
-use annals_broker::{Broker, Consumer, PublishTicket, SharedWindow};
+use annals_broker::{Broker, Consumer, ConsumerRef, PublishTicket, SharedWindow};
 use annals_clock::Clock;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -217,24 +217,33 @@ impl Backend for BrokerBackend {
         let info = shared.broker.queue_info(&shared.caller, &queue);
         let shows_counts = info.as_ref().is_ok_and(is_quorum);
         let auto_delete = info.is_ok_and(|info| info.definition.auto_delete).then_some(queue);
-        let seat = Arc::new(Seat { auto_delete, shows_counts, state: Mutex::default() });
+        let reference = consumer.reference();
+        let seat = Arc::new(Seat { consumer: reference, auto_delete, shows_counts, state: Mutex::default() });
         seat.sit(key, consumer);
         self.consumers.insert(key, Arc::clone(&seat));
         self.waiting.push(Waiting(seat));
         Ok(())
     }
 
+    fn retire(&mut self, key: ConsumerKey) {
+        if let Some(seat) = self.consumers.get(&key) {
+            self.shared.broker.retire_consumer(seat.consumer);
+        }
+    }
+
     fn cancel(&mut self, key: ConsumerKey) -> Cancelled<Lease, Outgoing> {
         let mut left = self.take_arrived(key);
         let Some(seat) = self.consumers.remove(&key) else { return (left, None) };
-        // Ends it: what lies in its box goes back to the queue, where it can.
-        let rest = seat.leave();
+        self.shared.broker.retire_consumer(seat.consumer);
+        let (rest, leaving) = seat.leave();
         left.extend(rest.into_iter().map(|one| delivery(one, seat.shows_counts)));
         let (done, leased): (Vec<_>, Vec<_>) = left.into_iter().partition(|one| one.lease.number == 0);
         if !leased.is_empty() {
             let leases: Vec<Lease> = leased.into_iter().map(|one| one.lease).collect();
             drop(self.shared.broker.settle(&self.shared.caller, &leases, Settle::Requeue { counts: false }));
         }
+        // Ends it: what lies in its box goes back to the queue, where it can, and only then is another one served.
+        drop(leaving);
         (done, self.auto_deleted(&seat))
     }
 
@@ -371,6 +380,7 @@ fn is_quorum(info: &QueueInfo) -> bool {
 
 /// Where a consumer waits. It can be taken away from there at any time.
 struct Seat {
+    consumer: ConsumerRef,
     /// The queue, if it goes with its last consumer.
     auto_delete: Option<QueueRef>,
     shows_counts: bool,
@@ -394,6 +404,9 @@ enum Heard {
     Nothing,
 }
 
+/// A consumer that was taken away. It ends when this is dropped.
+type Leaving = Box<dyn Send>;
+
 /// A seat in the set of those that wait.
 struct Waiting(Arc<Seat>);
 
@@ -407,19 +420,20 @@ impl Seat {
         self.lock().waits = Some(waits.boxed());
     }
 
-    /// Takes the consumer away and ends it; returns what it was handed and had not told yet.
-    fn leave(&self) -> Vec<HandedOver> {
+    /// Takes the consumer away; returns what it was handed and had not told yet, and what ends it by being dropped.
+    fn leave(&self) -> (Vec<HandedOver>, Option<Leaving>) {
         let Sitting { waits, waker } = std::mem::take(&mut *self.lock());
         // The set finds the seat empty, and forgets it.
         waker.into_iter().for_each(Waker::wake);
-        let heard = waits.and_then(FutureExt::now_or_never);
-        let Some(Heard::Event { mut consumer, event, .. }) = heard else { return Vec::new() };
+        let Some(mut waits) = waits else { return (Vec::new(), None) };
+        let Some(heard) = (&mut waits).now_or_never() else { return (Vec::new(), Some(Box::new(waits))) };
+        let Heard::Event { mut consumer, event, .. } = heard else { return (Vec::new(), None) };
         let (mut left, mut next) = (Vec::new(), Some(event));
         while let Some(ConsumerEvent::Deliveries(deliveries)) = next {
             left.extend(deliveries);
             next = consumer.try_next();
         }
-        left
+        (left, Some(Box::new(consumer)))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Sitting> {

@@ -111,6 +111,10 @@ pub(crate) trait Backend: Send + 'static {
     /// Begins a consumer.
     fn consume(&mut self, key: ConsumerKey, consume: Consume) -> Result<(), Exception>;
 
+    /// Hands a consumer nothing any more; it is to be ended. What it holds can be given back before another one is served in
+    /// its stead.
+    fn retire(&mut self, key: ConsumerKey);
+
     /// Ends a consumer: nothing comes for it any more. What it was handed and has not taken goes back, but what was
     /// settled by being handed out: that is returned, to be delivered all the same, with what to wait for before the end may
     /// be told.

@@ -425,12 +425,26 @@ impl<B: Backend> Session<B> {
         self.flush_settled();
         let Some(slot) = self.channels.get_mut(&channel) else { return };
         let generation = slot.generation;
-        for number in std::mem::take(&mut slot.consumers).into_keys() {
-            // What could not be given back is lost with its consumer, as what is on the wire is.
-            drop(self.backend.cancel(ConsumerKey { channel, generation, number }));
-        }
+        let numbers = std::mem::take(&mut slot.consumers).into_keys();
+        let keys: Vec<_> = numbers.map(|number| ConsumerKey { channel, generation, number }).collect();
+        keys.iter().for_each(|key| self.backend.retire(*key));
+        // What it holds is back before its consumers end, so that whoever is served in their stead begins with it.
         if !leases.is_empty() {
             self.backend.settle(Settlement { verdict: Verdict::Requeue, leases });
+        }
+        for key in keys {
+            // What could not be given back is lost with its consumer, as what is on the wire is.
+            drop(self.backend.cancel(key));
+        }
+    }
+
+    /// Hands the consumers of all channels nothing any more.
+    fn retire_all(&mut self) {
+        for (&channel, slot) in &self.channels {
+            let generation = slot.generation;
+            for &number in slot.consumers.keys() {
+                self.backend.retire(ConsumerKey { channel, generation, number });
+            }
         }
     }
 
@@ -604,6 +618,7 @@ impl<B: Backend> Session<B> {
             }
         }
         self.flush_settled();
+        self.retire_all();
         let numbers: Vec<u16> = self.channels.keys().copied().collect();
         for channel in numbers {
             if let Some(slot) = self.channels.get_mut(&channel) {

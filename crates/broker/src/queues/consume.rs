@@ -150,6 +150,13 @@ pub(super) fn delivered(queue: QueueId, delivery: HandedOut) -> Delivery {
     }
 }
 
+/// Which consumer of which queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConsumerRef {
+    queue: QueueId,
+    consumer: ConsumerId,
+}
+
 /// A consumer of one queue. Dropping it ends it: what it was handed and has not taken goes back, what it took stays
 /// leased until it is settled.
 pub struct Consumer {
@@ -175,6 +182,11 @@ impl Consumer {
     /// The queue that it consumes.
     pub fn queue(&self) -> QueueId {
         self.entry.id()
+    }
+
+    /// What [`Broker::retire_consumer`] knows it by.
+    pub fn reference(&self) -> ConsumerRef {
+        ConsumerRef { queue: self.entry.id(), consumer: self.id }
     }
 
     /// Waits for messages, and gives all that are there, in order. Cancelling the wait loses nothing.
@@ -277,6 +289,14 @@ impl Broker {
     pub fn resize_window(&self, window: &SharedWindow, limit: u32) {
         window.set_limit(limit);
         window.go_on(self.inner.queues());
+    }
+
+    /// Hands a consumer nothing any more. Whoever drops a consumer and gives back what it took retires it first: so what it
+    /// took is at its place again before another consumer is served in its stead.
+    pub fn retire_consumer(&self, consumer: ConsumerRef) {
+        if let Some(entry) = self.inner.queues().entry(consumer.queue) {
+            entry.lock().queue.retire_consumer(consumer.consumer);
+        }
     }
 
     /// Adds a consumer to a queue.

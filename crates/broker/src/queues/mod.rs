@@ -52,7 +52,7 @@ use tokio::sync::Notify;
 use crate::api::queues::OwnerId;
 use crate::{Broker, Inner};
 
-pub use consume::{Consumer, SharedWindow};
+pub use consume::{Consumer, ConsumerRef, SharedWindow};
 pub(crate) use entry::QueueEntry;
 pub(crate) use logs::{DEFINITIONS_LOG, is_queue_log};
 pub use publish::PublishTicket;

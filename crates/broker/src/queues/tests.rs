@@ -816,6 +816,7 @@ async fn a_session_and_what_is_left_with_it() {
     assert_eq!(world.drain("q").await, ["a1", "b1"]);
 }
 
+mod consuming;
 mod leaving;
 mod moves;
 mod topics;

@@ -30,6 +30,8 @@ pub(crate) struct Consumer {
     pub(crate) options: ConsumerOptions,
     /// Messages that it holds.
     pub(crate) leased: u32,
+    /// It is about to go.
+    pub(crate) retired: bool,
     buffered: u32,
     buffered_bytes: usize,
     /// When it was served last.
@@ -40,7 +42,8 @@ pub(crate) struct Consumer {
 impl Consumer {
     fn has_room(&self) -> bool {
         let prefetch = self.options.prefetch;
-        (prefetch == 0 || self.leased < prefetch)
+        !self.retired
+            && (prefetch == 0 || self.leased < prefetch)
             && self.buffered < BUFFERED_MAX
             && self.buffered_bytes < BUFFERED_BYTES_MAX
     }
@@ -77,6 +80,7 @@ impl Consumers {
         let consumer = Consumer {
             options,
             leased: 0,
+            retired: false,
             buffered: 0,
             buffered_bytes: 0,
             served: self.tick,
@@ -97,13 +101,19 @@ impl Consumers {
         true
     }
 
+    /// It is not served any more, and holds its place until it is removed: nobody is served in its stead.
+    pub(crate) fn retire(&mut self, id: ConsumerId) {
+        self.refresh(id, |consumer| consumer.retired = true);
+    }
+
     fn choose_active(&mut self) {
         if !self.single || self.active.is_some() {
             return;
         }
         let first =
             |(_, consumer): &(&ConsumerId, &Consumer)| (Reverse(consumer.options.priority), consumer.joined);
-        self.active = self.all.iter().min_by_key(first).map(|(id, _)| *id);
+        let staying = self.all.iter().filter(|(_, consumer)| !consumer.retired);
+        self.active = staying.min_by_key(first).map(|(id, _)| *id);
         if let Some(active) = self.active {
             self.refresh(active, |_| ());
         }
@@ -196,6 +206,22 @@ mod tests {
         assert_eq!(serve_all(&mut consumers, 2), [1, 1]);
         consumers.remove(ConsumerId(1));
         assert_eq!(serve_all(&mut consumers, 2), [3, 3], "the highest priority");
+    }
+
+    #[test]
+    fn nobody_is_served_in_the_stead_of_one_that_is_about_to_go() {
+        let mut consumers = Consumers::new(true);
+        for id in 1..=3 {
+            consumers.add(ConsumerId(id), options(0, 0));
+        }
+        consumers.retire(ConsumerId(1));
+        consumers.retire(ConsumerId(2));
+        assert_eq!(serve_all(&mut consumers, 2), [0; 0]);
+        consumers.settled(ConsumerId(1));
+        consumers.taken(ConsumerId(1));
+        assert_eq!(serve_all(&mut consumers, 2), [0; 0]);
+        consumers.remove(ConsumerId(1));
+        assert_eq!(serve_all(&mut consumers, 2), [3, 3], "the next goes as well");
     }
 
     #[test]

@@ -371,6 +371,12 @@ impl Queue {
         true
     }
 
+    /// Hands a consumer nothing any more. It keeps its place until it is removed: so what it holds can come back before
+    /// another one is served, where only one is at a time.
+    pub fn retire_consumer(&mut self, id: ConsumerId) {
+        self.consumers.retire(id);
+    }
+
     /// Takes a consumer out. What it holds stays leased. Returns whether it was there.
     pub fn remove_consumer(&mut self, id: ConsumerId) -> bool {
         self.consumers.remove(id)

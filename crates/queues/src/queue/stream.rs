@@ -11,6 +11,9 @@ impl Queue {
     /// How many more messages a consumer may be handed. `None` if there is no such consumer.
     pub fn room(&self, id: ConsumerId) -> Option<u32> {
         let consumer = self.consumers.get(id)?;
+        if consumer.retired {
+            return Some(0);
+        }
         Some(consumer.options.prefetch.saturating_sub(consumer.leased))
     }
 

@@ -1,0 +1,30 @@
+//! Consumers that come and go: in whose stead another one is served, and with what.
+
+use super::*;
+
+/// As the end of a channel does it.
+async fn end(world: &World, consumer: Consumer, held: &[Delivery]) {
+    world.broker.retire_consumer(consumer.reference());
+    world.settle(held, Settlement::Requeue { counts: true }).await;
+    drop(consumer);
+}
+
+#[tokio::test]
+async fn the_next_single_active_consumer_begins_where_the_one_before_it_ended() {
+    let world = World::new();
+    let options = QueueOptions { single_active_consumer: true, ..QueueOptions::default() };
+    world.declare("q", options).await.unwrap();
+    let mut first = world.consume("q", 4, false);
+    let mut second = world.consume("q", 10, false);
+    world.put("q", &["0", "1", "2", "3", "4", "5", "6", "7"]).await;
+    let mut held = take(&mut first, 2).await;
+    while held.len() < 4 {
+        held.extend(take(&mut first, 1).await);
+    }
+    world.settle(&held[..1], Settlement::Accept).await;
+    // One more lies in its box.
+    end(&world, first, &held[1..]).await;
+    let taken = take(&mut second, 7).await;
+    assert_eq!(bodies(&taken), ["1", "2", "3", "4", "5", "6", "7"]);
+    assert_eq!(taken.iter().filter(|delivery| delivery.redelivered).count(), 4);
+}
