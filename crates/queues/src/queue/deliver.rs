@@ -307,7 +307,7 @@ impl Queue {
     pub(super) fn take(&mut self, place: Place) {
         let size = self.lane(place.lane).take(place);
         // Where no limit needs the size of what was not read, the average stands in for it.
-        let size = size.unwrap_or_else(|| self.bytes / (self.ready() + 1));
+        let size = size.unwrap_or_else(|| self.average(1));
         self.bytes = self.bytes.saturating_sub(size);
     }
 
@@ -362,9 +362,15 @@ impl Queue {
     /// Messages of a lane's log were read: all that could be of `read`. What is missing among them is lost; how much is
     /// returned, so that it can be told.
     pub fn loaded(&mut self, lane: u16, read: Range<u64>, messages: Vec<(u64, Arc<Message>)>) -> usize {
-        let lost = self.lane(lane).loaded(read, messages).len();
-        self.counters.lost += lost as u64;
-        lost
+        let lost = self.lane(lane).loaded(read, messages);
+        if lost.is_empty() {
+            return 0;
+        }
+        let average = self.average(lost.len() as u64);
+        let bytes: u64 = lost.iter().map(|size| size.unwrap_or(average)).sum();
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.counters.lost += lost.len() as u64;
+        lost.len()
     }
 
     /// A message that came back was read, or could not be. Returns whether it is lost.
@@ -372,9 +378,10 @@ impl Queue {
         if self.groups.is_some() {
             return self.loaded_in_group(place, message);
         }
-        let lost = self.lane(place.lane).loaded_returned(place, message).is_some();
-        self.counters.lost += u64::from(lost);
-        lost
+        let Some(lost) = self.lane(place.lane).loaded_returned(place, message) else { return false };
+        self.bytes = self.bytes.saturating_sub(lost.size.unwrap_or_else(|| self.average(1)));
+        self.counters.lost += 1;
+        true
     }
 
     fn loaded_in_group(&mut self, place: Place, message: Option<Arc<Message>>) -> bool {
@@ -383,7 +390,8 @@ impl Queue {
             groups.loaded(&super::groups::group_of(&message), place, message);
             return false;
         }
-        groups.lose(place);
+        let size = groups.lose(place).unwrap_or_default();
+        self.bytes = self.bytes.saturating_sub(size);
         self.counters.lost += 1;
         self.done(place);
         true

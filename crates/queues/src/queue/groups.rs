@@ -15,6 +15,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Place;
+use super::lane::Waiting;
 use crate::{Message, Text, TimestampMs};
 
 /// Who holds a group: a consumer, or whoever asked. The number is given by the owner of the queue.
@@ -50,15 +51,15 @@ pub(super) struct Groups {
     hot_bytes: usize,
 }
 
-/// A message on its way to the disk: its place, its group, and itself if it is kept in memory.
-type Sent = (Place, Text, Option<Arc<Message>>);
+/// A message on its way to the disk: its place and its group.
+type Sent = (Place, Text, Waiting);
 
 /// The most bytes of journaled messages that are kept in memory so that they need not be read.
 const HOT_BYTES_MAX: usize = 1 << 20;
 
 #[derive(Debug, Default)]
 struct Group {
-    ready: BTreeMap<Place, Option<Arc<Message>>>,
+    ready: BTreeMap<Place, Waiting>,
     holder: Option<Holder>,
     /// Messages of it that somebody holds.
     leased: u32,
@@ -90,7 +91,8 @@ impl Groups {
     /// A journaled message is on its way to the disk.
     pub(super) fn sent(&mut self, place: Place, message: &Arc<Message>, keep_hot: bool) {
         let kept = (keep_hot && self.hot_bytes < HOT_BYTES_MAX).then(|| Arc::clone(message));
-        self.in_flight.entry(place.lane).or_default().push_back((place, group_of(message), kept));
+        let waiting = Waiting { size: Some(message.size() as u64), message: kept };
+        self.in_flight.entry(place.lane).or_default().push_back((place, group_of(message), waiting));
     }
 
     pub(super) fn hot_bytes(&self) -> usize {
@@ -109,10 +111,16 @@ impl Groups {
     }
 
     /// A message is ready.
-    pub(super) fn put(&mut self, place: Place, group: &Text, message: Option<Arc<Message>>) {
+    pub(super) fn put(&mut self, place: Place, group: &Text, waiting: Waiting) {
         self.ready += 1;
-        self.hot_bytes += message.as_ref().map_or(0, |message| message.footprint());
-        self.change(group, |group| drop(group.ready.insert(place, message)));
+        self.hot_bytes += waiting.message.as_ref().map_or(0, |message| message.footprint());
+        self.change(group, |group| drop(group.ready.insert(place, waiting)));
+    }
+
+    /// Bytes of messages that are on their way to the disk.
+    pub(super) fn bytes_in_flight(&self) -> u64 {
+        let waiting = self.in_flight.values().flatten();
+        waiting.filter_map(|(.., waiting)| waiting.size).sum()
     }
 
     /// Changes a group, and whether it is free.
@@ -149,7 +157,7 @@ impl Groups {
         let held = held.filter(|(of, ..)| *of == holder).map(|(_, place, name)| (*place, name));
         let free = self.free.first().map(|(place, name)| (*place, name));
         let (place, name) = held.into_iter().chain(free).min()?;
-        let message = self.by_name.get(name)?.ready.get(&place)?.clone();
+        let message = self.by_name.get(name)?.ready.get(&place)?.message.clone();
         Some((place, name.clone(), message))
     }
 
@@ -161,7 +169,7 @@ impl Groups {
     }
 
     pub(super) fn message(&self, name: &Text, place: Place) -> Option<Arc<Message>> {
-        self.by_name.get(name.as_bytes())?.ready.get(&place)?.clone()
+        self.by_name.get(name.as_bytes())?.ready.get(&place)?.message.clone()
     }
 
     /// A message was read.
@@ -170,23 +178,23 @@ impl Groups {
             self.by_name.get_mut(name.as_bytes()).and_then(|group| group.ready.get_mut(&place))
         {
             self.hot_bytes += message.footprint();
-            *slot = Some(message);
+            slot.message = Some(message);
         }
     }
 
     /// Takes a message out of what is ready.
-    pub(super) fn take(&mut self, name: &Text, place: Place) {
-        self.ready = self.ready.saturating_sub(1);
-        let taken = self.change(name, |group| group.ready.remove(&place)).flatten();
-        self.hot_bytes -= taken.map_or(0, |message| message.footprint());
+    pub(super) fn take(&mut self, name: &Text, place: Place) -> Option<Waiting> {
+        let taken = self.change(name, |group| group.ready.remove(&place))?;
+        self.ready -= 1;
+        self.hot_bytes -= taken.message.as_ref().map_or(0, |message| message.footprint());
+        Some(taken)
     }
 
-    /// A message cannot be read any more.
-    pub(super) fn lose(&mut self, place: Place) {
+    /// A message cannot be read any more. Returns its size.
+    pub(super) fn lose(&mut self, place: Place) -> Option<u64> {
         let found = self.by_name.iter().find(|(_, group)| group.ready.contains_key(&place));
-        if let Some(name) = found.map(|(name, _)| name.clone()) {
-            self.take(&name, place);
-        }
+        let name = found.map(|(name, _)| name.clone())?;
+        self.take(&name, place)?.size
     }
 
     /// A message was handed out.
@@ -263,7 +271,7 @@ impl Groups {
     /// The first message of a group that nobody holds; itself if it is in memory.
     pub(super) fn first_free(&self) -> Option<(Place, Option<&Arc<Message>>)> {
         let (place, name) = self.free.first()?;
-        Some((*place, self.by_name.get(name)?.ready.get(place)?.as_ref()))
+        Some((*place, self.by_name.get(name)?.ready.get(place)?.message.as_ref()))
     }
 
     pub(super) fn state(&self, name: &Text) -> Option<&Bytes> {
@@ -286,7 +294,7 @@ impl Groups {
     pub(super) fn in_memory(&self) -> impl Iterator<Item = (Place, &Arc<Message>)> {
         let ready = self.by_name.values().flat_map(|group| &group.ready);
         let memory = ready.filter(|(place, _)| !place.is_journaled());
-        memory.filter_map(|(place, message)| Some((*place, message.as_ref()?)))
+        memory.filter_map(|(place, waiting)| Some((*place, waiting.message.as_ref()?)))
     }
 
     pub(super) fn is_ready(&self, place: Place) -> bool {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::entry::{self, EntryWriter, Operation};
 use super::groups::{Groups, group_of};
-use super::lane::Lane;
+use super::lane::{Lane, Waiting};
 use super::moves::Movement;
 use super::{Deferred, Definition, LANE_DELAYED, Place, Queue};
 use crate::{DecodeError, Message, TimestampMs};
@@ -316,14 +316,16 @@ impl Queue {
         }
         if let Some(deferred) = self.deferred.get_mut(&place) {
             deferred.group = Some(group_of(message));
+            deferred.size = Some(message.size() as u64);
             return;
         }
         let size = u32::try_from(message.size()).unwrap_or(u32::MAX);
         if let Some(groups) = &mut self.groups {
             self.bytes += u64::from(size);
-            return groups.put(place, &group_of(message), None);
+            let waiting = Waiting { size: Some(size.into()), message: None };
+            return groups.put(place, &group_of(message), waiting);
         }
-        self.lane(place.lane).recovered_size(place.offset, size);
+        self.lane(place.lane).push_size(place.offset, size);
         self.bytes += u64::from(size);
     }
 

@@ -55,11 +55,20 @@ pub(crate) struct Lane {
     survives: bool,
     next_memory: u64,
     /// Handed out once and back again.
-    returned: BTreeMap<Place, Option<Arc<Message>>>,
+    returned: BTreeMap<Place, Waiting>,
     /// How often a message came back in a way that counts.
     counts: BTreeMap<Place, u32>,
     /// Sizes of the messages from `cursor` on, where a limit needs them.
     sizes: Option<(u64, VecDeque<u32>)>,
+}
+
+/// A message that waits at a place of its own.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    /// The bytes of its body. Where a limit counts them, they are known.
+    pub(crate) size: Option<u64>,
+    /// Itself, if it is in memory.
+    pub(crate) message: Option<Arc<Message>>,
 }
 
 /// What comes next.
@@ -139,9 +148,7 @@ impl Lane {
     pub(crate) fn append(&mut self, message: &Arc<Message>, keep_hot: bool) -> Place {
         let offset = self.end;
         self.end += 1;
-        if let Some((_, sizes)) = &mut self.sizes {
-            sizes.push_back(u32::try_from(message.size()).unwrap_or(u32::MAX));
-        }
+        self.push_size(offset, u32::try_from(message.size()).unwrap_or(u32::MAX));
         self.align_hot();
         let roomy = self.hot.len() < HOT_MESSAGES_MAX && self.hot_bytes < HOT_BYTES_MAX;
         if keep_hot && roomy && self.hot_end == offset {
@@ -162,7 +169,7 @@ impl Lane {
     /// The messages that are in memory only and ready, or about to be.
     pub(crate) fn in_memory(&self) -> impl Iterator<Item = (Place, &Arc<Message>)> {
         let returned = self.returned.iter().filter(|(place, _)| !place.is_journaled());
-        let returned = returned.filter_map(|(place, message)| Some((*place, message.as_ref()?)));
+        let returned = returned.filter_map(|(place, waiting)| Some((*place, waiting.message.as_ref()?)));
         self.memory.iter().map(|(place, message)| (*place, message)).chain(returned)
     }
 
@@ -215,8 +222,8 @@ impl Lane {
     /// What comes next, without taking it.
     pub(crate) fn head(&mut self) -> Option<Head> {
         let place = self.head_place()?;
-        let message = if let Some(message) = self.returned.get(&place) {
-            message.clone()
+        let message = if let Some(waiting) = self.returned.get(&place) {
+            waiting.message.clone()
         } else if place.is_journaled() {
             self.align_hot();
             self.hot
@@ -259,8 +266,8 @@ impl Lane {
 
     /// Takes the message at `place`, which [`Lane::head`] gave. Returns its size, if it is known.
     pub(crate) fn take(&mut self, place: Place) -> Option<u64> {
-        if let Some(message) = self.returned.remove(&place) {
-            return message.map(|message| message.size() as u64);
+        if let Some(waiting) = self.returned.remove(&place) {
+            return waiting.size;
         }
         if !place.is_journaled() {
             return self.pop_memory().map(|message| message.size() as u64);
@@ -285,12 +292,11 @@ impl Lane {
         last
     }
 
-    /// A recovered message has this size. In the order of offsets, from the cursor on.
-    pub(crate) fn recovered_size(&mut self, offset: u64, size: u32) {
-        let cursor = self.cursor;
+    /// The message at `offset` has this size. In the order of offsets; nothing waits for its turn between them.
+    pub(crate) fn push_size(&mut self, offset: u64, size: u32) {
         if let Some((first, sizes)) = &mut self.sizes {
             if sizes.is_empty() {
-                *first = cursor;
+                *first = offset;
             }
             while *first + (sizes.len() as u64) < offset {
                 sizes.push_back(0);
@@ -299,9 +305,22 @@ impl Lane {
         }
     }
 
+    /// The size of a message that waits for its turn or is in flight, if it is known.
+    fn size_at(&self, offset: u64) -> Option<u64> {
+        let (first, sizes) = self.sizes.as_ref()?;
+        sizes.get(usize::try_from(offset.checked_sub(*first)?).ok()?).map(|size| u64::from(*size))
+    }
+
+    /// Bytes of messages on their way to the disk, or behind one, if they are known.
+    pub(crate) fn bytes_in_flight(&self) -> Option<u64> {
+        let journaled = (self.ready_end..self.end).map(|offset| self.size_at(offset)).sum::<Option<u64>>()?;
+        let memory = self.memory.iter().skip(self.memory_ready());
+        Some(journaled + memory.map(|(_, message)| message.size() as u64).sum::<u64>())
+    }
+
     /// Puts a message back where it was.
-    pub(crate) fn put_back(&mut self, place: Place, message: Option<Arc<Message>>) {
-        self.returned.insert(place, message);
+    pub(crate) fn put_back(&mut self, place: Place, waiting: Waiting) {
+        self.returned.insert(place, waiting);
     }
 
     pub(crate) fn is_returned(&self, place: Place) -> bool {
@@ -385,8 +404,12 @@ impl Lane {
         self.hot_end.max(self.cursor)..self.ready_end
     }
 
-    /// The live messages of `read` were read, or are lost. Returns the places of those.
-    pub(crate) fn loaded(&mut self, read: Range<u64>, messages: Vec<(u64, Arc<Message>)>) -> Vec<Place> {
+    /// The live messages of `read` were read, or are lost. Returns the sizes of those, where they are known.
+    pub(crate) fn loaded(
+        &mut self,
+        read: Range<u64>,
+        messages: Vec<(u64, Arc<Message>)>,
+    ) -> Vec<Option<u64>> {
         self.align_hot();
         if self.hot_end < read.start || self.hot_end >= read.end {
             return Vec::new();
@@ -405,22 +428,20 @@ impl Lane {
         }
         lost.extend(self.live_in(expected..read.end));
         self.hot_end = read.end;
-        let lost: Vec<Place> = lost.into_iter().map(|offset| self.place(offset)).collect();
         self.journaled_ready -= lost.len() as u64;
-        lost.iter().for_each(|place| self.settle(*place));
-        lost
+        lost.iter().for_each(|offset| self.settle(self.place(*offset)));
+        lost.into_iter().map(|offset| self.size_at(offset)).collect()
     }
 
-    /// A returned message was read, or is lost. Returns its place if it is.
-    pub(crate) fn loaded_returned(&mut self, place: Place, message: Option<Arc<Message>>) -> Option<Place> {
-        let slot = self.returned.get_mut(&place)?;
-        if let Some(message) = message {
-            *slot = Some(message);
+    /// A returned message was read, or is lost. Returns what was known of it if it is.
+    pub(crate) fn loaded_returned(&mut self, place: Place, message: Option<Arc<Message>>) -> Option<Waiting> {
+        if message.is_some() {
+            self.returned.get_mut(&place)?.message = message;
             return None;
         }
-        self.returned.remove(&place);
+        let lost = self.returned.remove(&place)?;
         self.settle(place);
-        Some(place)
+        Some(lost)
     }
 
     fn live_in(&self, range: Range<u64>) -> Vec<u64> {

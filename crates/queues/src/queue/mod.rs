@@ -47,7 +47,7 @@ use crate::{Message, Text, TimestampMs};
 use consumers::Consumers;
 use groups::{Groups, group_of};
 use journal::StateLog;
-use lane::Lane;
+use lane::{Lane, Waiting};
 use moves::Moves;
 use seen::{Seen, identity_of};
 use settle::Held;
@@ -178,6 +178,7 @@ pub struct Queue {
 struct Deferred {
     message: Option<Arc<Message>>,
     group: Option<Text>,
+    size: Option<u64>,
 }
 
 impl Queue {
@@ -314,7 +315,10 @@ impl Queue {
         if let Some(groups) = &mut self.groups {
             match journaled {
                 true => groups.sent(place, message, keep_hot),
-                false => groups.put(place, &group_of(message), Some(Arc::clone(message))),
+                false => {
+                    let (size, kept) = (Some(message.size() as u64), Some(Arc::clone(message)));
+                    groups.put(place, &group_of(message), Waiting { size, message: kept });
+                }
             }
         }
         place
@@ -523,6 +527,7 @@ impl Queue {
     /// Settles everything that is ready. Returns how many messages that were.
     pub fn purge(&mut self) -> u64 {
         let mut purged = 0;
+        self.bytes = self.bytes_in_flight();
         for (_, lane) in self.lanes.range_mut(..LANE_DELAYED) {
             purged += lane.purge();
         }
@@ -530,9 +535,23 @@ impl Queue {
             purged += 1;
             self.done(place);
         }
-        if self.in_flight() == 0 {
-            self.bytes = 0;
-        }
         purged
+    }
+
+    /// Bytes of messages that are on their way to the disk. Exact where a limit counts them.
+    fn bytes_in_flight(&self) -> u64 {
+        if let Some(groups) = &self.groups {
+            return groups.bytes_in_flight();
+        }
+        let of_lane =
+            |lane: &Lane| lane.bytes_in_flight().unwrap_or_else(|| self.average(0) * lane.in_flight());
+        self.lanes.range(..LANE_DELAYED).map(|(_, lane)| of_lane(lane)).sum()
+    }
+
+    /// The bytes of a message whose size is not known: no limit counts them. `taken` messages are still in the count of bytes
+    /// and not among those that are ready.
+    pub(self) fn average(&self, taken: u64) -> u64 {
+        let in_flight = self.lanes.range(..LANE_DELAYED).map(|(_, lane)| lane.in_flight());
+        self.bytes / (self.ready() + in_flight.sum::<u64>() + taken).max(1)
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::entry::Operation;
+use super::lane::Waiting;
 use super::{ConsumerId, Deferred, Place, Queue};
 use crate::{DeathReason, Message, Text, TimestampMs};
 
@@ -139,21 +140,22 @@ impl Queue {
             }
         }
         self.counters.returned += 1;
-        self.bytes += held.size;
-        self.put_back(place, held.group, held.message);
+        self.put_back(place, held.group, Waiting { size: Some(held.size), message: held.message });
     }
 
     /// A message is ready again, at its place.
-    fn put_back(&mut self, place: Place, group: Option<Text>, message: Option<Arc<Message>>) {
+    fn put_back(&mut self, place: Place, group: Option<Text>, waiting: Waiting) {
+        self.bytes += waiting.size.unwrap_or_default();
         match &mut self.groups {
-            Some(groups) => groups.put(place, &group.unwrap_or_default(), message),
-            None => self.lane(place.lane).put_back(place, message),
+            Some(groups) => groups.put(place, &group.unwrap_or_default(), waiting),
+            None => self.lane(place.lane).put_back(place, waiting),
         }
     }
 
     fn defer(&mut self, held: Held) {
         let place = held.place;
-        self.deferred.insert(place, Deferred { message: held.message, group: held.group });
+        let deferred = Deferred { message: held.message, group: held.group, size: Some(held.size) };
+        self.deferred.insert(place, deferred);
         if place.is_journaled() {
             self.state.note(Operation::Deferred { lane: place.lane, offset: place.offset, is: true });
         }
@@ -165,7 +167,9 @@ impl Queue {
         if place.is_journaled() {
             self.state.note(Operation::Deferred { lane: place.lane, offset: place.offset, is: false });
         }
-        self.put_back(place, deferred.group, deferred.message);
+        // Where no limit counts bytes, one that was found again at a restart is among those of its lane.
+        let waiting = Waiting { size: deferred.size, message: deferred.message };
+        self.put_back(place, deferred.group, waiting);
         true
     }
 

@@ -53,6 +53,7 @@ struct Known {
     settled: bool,
     count: u32,
     count_stored: u32,
+    size: usize,
 }
 
 struct World {
@@ -118,8 +119,10 @@ impl World {
     fn publish(&mut self) {
         let id = self.next_id;
         self.next_id += 1;
+        let mut body = id.to_be_bytes().to_vec();
+        body.resize(8 + self.below(100) as usize, 0);
         let message = Arc::new(Message {
-            body: Bytes::copy_from_slice(&id.to_be_bytes()),
+            body: body.into(),
             persistent: self.below(4) > 0,
             priority: self.below(4) as u8,
             ..Message::default()
@@ -127,8 +130,8 @@ impl World {
         let keep_hot = self.below(2) == 0;
         let place = self.queue.append(&message, 0, keep_hot);
         // What is not journaled can be handed out at once, or behind what is in flight before it.
-        let known =
-            Known { place, state: State::InFlight, stored: false, settled: false, count: 0, count_stored: 0 };
+        let (state, size) = (State::InFlight, message.size());
+        let known = Known { place, state, stored: false, settled: false, count: 0, count_stored: 0, size };
         self.model.insert(id, known);
         if place.is_journaled() {
             self.flying.push_back(Write::Message(place, message));
@@ -348,6 +351,17 @@ impl World {
             self.queue.recover_entry(entry).unwrap();
         }
         self.queue.finish_entries();
+        for (&lane, log) in &self.disk.lanes {
+            if !self.queue.wants_messages(lane) {
+                continue;
+            }
+            for (offset, message) in (log.start..).zip(&log.messages) {
+                let place = Place::journaled(lane, offset);
+                if self.queue.is_live(place) {
+                    self.queue.recover_message(place, message, 0);
+                }
+            }
+        }
         self.consumer.0 += 1;
         self.add_consumer();
     }
@@ -360,6 +374,11 @@ impl World {
         assert_eq!(queue.ready(), count(|state| *state == State::Ready), "seed {seed}: ready");
         assert_eq!(queue.leased(), count(|state| matches!(state, State::Leased(_))), "seed {seed}: leased");
         assert_eq!(queue.in_flight(), count(|state| *state == State::InFlight), "seed {seed}: in flight");
+        if self.definition.options.bytes_max.is_some() {
+            let waits = |known: &&Known| matches!(known.state, State::Ready | State::InFlight);
+            let bytes: usize = self.model.values().filter(waits).map(|known| known.size).sum();
+            assert_eq!(queue.bytes(), bytes as u64, "seed {seed}: bytes");
+        }
     }
 
     fn step(&mut self) {
@@ -392,7 +411,9 @@ impl Disk {
 fn a_queue_is_its_model_through_crashes() {
     let mut delivered = 0;
     for seed in 0..120 {
-        let options = Options { priority_max: (seed % 3) as u8, ..Options::default() };
+        // A limit that is never reached, so that bytes are counted.
+        let bytes_max = (seed % 2 == 0).then_some(1 << 40);
+        let options = Options { priority_max: (seed % 3) as u8, bytes_max, ..Options::default() };
         let mut world = World::new(seed, options);
         for _ in 0..600 {
             world.step();
@@ -591,4 +612,44 @@ fn a_session_is_accepted_kept_and_let_go() {
     queue.tick(1500);
     assert_eq!(queue.accept_group(Some(&"a".into()), two, 2500), Ok("a".into()));
     assert_eq!(queue.group_state(&"a".into()).unwrap(), "half done");
+}
+
+#[test]
+fn a_purge_leaves_the_bytes_of_what_is_in_flight_and_a_limit_on_bytes_works_on() {
+    for (bytes_max, groups) in [(Some(100), false), (None, false), (Some(100), true)] {
+        let options = Options { bytes_max, groups, overflow: Overflow::RejectPublish, ..Options::default() };
+        let mut queue = Queue::new(definition(options));
+        let sent = |body: &str| message(body, |message| message.persistent = true);
+        for body in ["a".repeat(30), "b".repeat(30), "c".repeat(30)] {
+            queue.append(&sent(&body), 1000, false);
+        }
+        queue.applied(0, 2);
+        assert_eq!(queue.purge(), 2);
+        assert_eq!((queue.bytes(), queue.in_flight()), (30, 1));
+        assert_eq!(queue.admit(&sent(&"d".repeat(70)), 1000), Admission::Accepted);
+        queue.applied(0, 3);
+        assert_eq!((queue.purge(), queue.bytes()), (1, 0));
+    }
+}
+
+#[test]
+fn what_comes_back_and_is_not_in_memory_leaves_with_its_own_size() {
+    let options = Options { bytes_max: Some(100), ..Options::default() };
+    let mut queue = Queue::new(definition(options));
+    let put = |queue: &mut Queue, body: String| {
+        let place = queue.append(&message(&body, |message| message.persistent = true), 1000, true);
+        queue.applied(0, place.offset + 1);
+    };
+    put(&mut queue, "a".repeat(10));
+    put(&mut queue, "b".repeat(80));
+    let got = queue.get(1, false, 1000).unwrap();
+    queue.settle(got[0].lease, Settlement::Requeue { counts: true }, 1000).unwrap();
+    put(&mut queue, "c".repeat(20));
+    queue.tick(1000);
+    assert_eq!((queue.ready(), queue.bytes()), (2, 100));
+    // As a message that was put back and cannot be read.
+    let got = queue.get(1, false, 1000).unwrap();
+    queue.settle(got[0].lease, Settlement::Requeue { counts: true }, 1000).unwrap();
+    assert!(queue.loaded_place(got[0].place, None));
+    assert_eq!((queue.ready(), queue.bytes()), (1, 20));
 }
