@@ -818,5 +818,6 @@ async fn a_session_and_what_is_left_with_it() {
 
 mod consuming;
 mod leaving;
+mod memory;
 mod moves;
 mod topics;

@@ -336,7 +336,7 @@ impl Queue {
     ) -> Delivery {
         self.counters.handed_out(delivery.consumer.is_none(), no_ack, delivery.redelivered);
         if no_ack {
-            self.done(delivery.place);
+            self.done(delivery.place, Some(&delivery.message));
             return delivery;
         }
         Delivery { lease: self.lease(&delivery, group, now_ms), ..delivery }
@@ -393,7 +393,7 @@ impl Queue {
         let size = groups.lose(place).unwrap_or_default();
         self.bytes = self.bytes.saturating_sub(size);
         self.counters.lost += 1;
-        self.done(place);
+        self.done(place, None);
         true
     }
 }

@@ -47,7 +47,7 @@ pub(super) struct Groups {
     /// Journaled messages that are not durable yet, in the order of their lanes.
     in_flight: BTreeMap<u16, VecDeque<Sent>>,
     ready: u64,
-    /// Bytes of messages that are ready and in memory.
+    /// Bytes of journaled messages that are ready and in memory.
     hot_bytes: usize,
 }
 
@@ -76,6 +76,12 @@ impl Group {
     fn is_idle(&self) -> bool {
         self.ready.is_empty() && self.holder.is_none() && self.leased == 0 && self.state.is_none()
     }
+}
+
+/// Bytes of a message that is kept in memory only so that it need not be read.
+fn hot_bytes(place: Place, waiting: &Waiting) -> usize {
+    let message = waiting.message.as_ref().filter(|_| place.is_journaled());
+    message.map_or(0, |message| message.footprint())
 }
 
 /// The name of a message's group.
@@ -113,7 +119,7 @@ impl Groups {
     /// A message is ready.
     pub(super) fn put(&mut self, place: Place, group: &Text, waiting: Waiting) {
         self.ready += 1;
-        self.hot_bytes += waiting.message.as_ref().map_or(0, |message| message.footprint());
+        self.hot_bytes += hot_bytes(place, &waiting);
         self.change(group, |group| drop(group.ready.insert(place, waiting)));
     }
 
@@ -186,7 +192,7 @@ impl Groups {
     pub(super) fn take(&mut self, name: &Text, place: Place) -> Option<Waiting> {
         let taken = self.change(name, |group| group.ready.remove(&place))?;
         self.ready -= 1;
-        self.hot_bytes -= taken.message.as_ref().map_or(0, |message| message.footprint());
+        self.hot_bytes -= hot_bytes(place, &taken);
         Some(taken)
     }
 
@@ -302,11 +308,11 @@ impl Groups {
     }
 
     /// Takes out everything that is ready.
-    pub(super) fn purge(&mut self) -> Vec<Place> {
+    pub(super) fn purge(&mut self) -> Vec<(Place, Waiting)> {
         let names: Vec<Text> = self.by_name.keys().cloned().collect();
         let mut purged = Vec::new();
         for name in names {
-            purged.extend(self.change(&name, |group| std::mem::take(&mut group.ready)).into_keys());
+            purged.extend(self.change(&name, |group| std::mem::take(&mut group.ready)));
         }
         (self.ready, self.hot_bytes) = (0, 0);
         purged

@@ -50,7 +50,6 @@ pub(crate) struct Lane {
     hot_end: u64,
     hot_bytes: usize,
     memory: VecDeque<(Place, Arc<Message>)>,
-    memory_bytes: usize,
     /// What is settled is written down somewhere.
     survives: bool,
     next_memory: u64,
@@ -102,7 +101,6 @@ impl Lane {
             hot_end: offsets.start,
             hot_bytes: 0,
             memory: VecDeque::new(),
-            memory_bytes: 0,
             survives: true,
             next_memory: 0,
             returned: BTreeMap::new(),
@@ -114,11 +112,6 @@ impl Lane {
     /// Nothing of it survives a restart, so nothing has to be written down.
     pub(crate) fn forgetful(self) -> Self {
         Self { survives: false, ..self }
-    }
-
-    /// Bytes of messages that are in memory only.
-    pub(crate) fn memory_bytes(&self) -> usize {
-        self.memory_bytes
     }
 
     pub(crate) fn place(&self, offset: u64) -> Place {
@@ -161,7 +154,6 @@ impl Lane {
     pub(crate) fn append_memory(&mut self, message: Arc<Message>) -> Place {
         let place = Place { lane: self.number, offset: self.end, memory: self.next_memory };
         self.next_memory += 1;
-        self.memory_bytes += message.footprint();
         self.memory.push_back((place, message));
         place
     }
@@ -202,12 +194,6 @@ impl Lane {
     fn pop_hot(&mut self) -> Option<Arc<Message>> {
         let (_, message) = self.hot.pop_front()?;
         self.hot_bytes -= message.footprint();
-        Some(message)
-    }
-
-    fn pop_memory(&mut self) -> Option<Arc<Message>> {
-        let (_, message) = self.memory.pop_front()?;
-        self.memory_bytes -= message.footprint();
         Some(message)
     }
 
@@ -270,7 +256,7 @@ impl Lane {
             return waiting.size;
         }
         if !place.is_journaled() {
-            return self.pop_memory().map(|message| message.size() as u64);
+            return self.memory.pop_front().map(|(_, message)| message.size() as u64);
         }
         self.cursor = place.offset + 1;
         self.journaled_ready -= 1;
@@ -380,13 +366,16 @@ impl Lane {
         live
     }
 
-    /// Settles everything that is ready. Returns how many messages that were.
-    pub(crate) fn purge(&mut self) -> u64 {
+    /// Settles everything that is ready but what is in memory only, which is taken out. Returns how many messages that were,
+    /// and those.
+    pub(crate) fn purge(&mut self) -> (u64, Vec<(Place, Arc<Message>)>) {
         let purged = self.ready();
-        let returned: Vec<Place> = std::mem::take(&mut self.returned).into_keys().collect();
-        returned.into_iter().for_each(|place| self.settle(place));
-        while self.memory.front().is_some_and(|(place, _)| place.offset <= self.ready_end) {
-            self.pop_memory();
+        let mut taken: Vec<_> = self.memory.drain(..self.memory_ready()).collect();
+        for (place, waiting) in std::mem::take(&mut self.returned) {
+            match waiting.message.filter(|_| !place.is_journaled()) {
+                Some(message) => taken.push((place, message)),
+                None => self.settle(place),
+            }
         }
         while let Some(place) = self.journaled_head() {
             let end = self.aside.next_member(place.offset).unwrap_or(u64::MAX).min(self.ready_end);
@@ -396,7 +385,7 @@ impl Lane {
         self.journaled_ready = 0;
         self.forget_sizes();
         self.align_hot();
-        purged
+        (purged, taken)
     }
 
     /// The offsets to be read so that the head can be handed out.

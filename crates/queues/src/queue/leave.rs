@@ -35,12 +35,20 @@ pub struct Departure {
     pub message: Option<Arc<Message>>,
 }
 
+impl Departure {
+    /// The bytes that it takes if it is in memory only.
+    fn memory_bytes(&self) -> usize {
+        let message = self.message.as_ref().filter(|_| !self.place.is_journaled());
+        message.map_or(0, |message| message.footprint())
+    }
+}
+
 impl Queue {
     /// A message leaves: for where dead letters go, or for good.
     pub(super) fn leave(&mut self, place: Place, message: Option<Arc<Message>>, reason: DeathReason) {
         self.counters.died(reason);
         if self.options().dead_letter.is_none() {
-            return self.done(place);
+            return self.done(place, message.as_deref());
         }
         self.leaving.push_back(Departure { place, leave: Leave::Dead(reason), message });
     }
@@ -49,6 +57,7 @@ impl Queue {
     pub fn refuse_to_dead_letter(&mut self, message: &Arc<Message>) {
         if self.options().dead_letter.is_some() {
             let place = Place { lane: super::LANE_DELAYED, offset: 0, memory: self.state.next_memory() };
+            self.memory_bytes += message.footprint();
             let message = Some(Arc::clone(message));
             self.leaving.push_back(Departure { place, leave: Leave::Dead(DeathReason::MaxLength), message });
         }
@@ -57,7 +66,7 @@ impl Queue {
     /// The messages that are on their way out and were not fetched yet, at most `max`.
     pub fn take_departures(&mut self, max: usize) -> Vec<Departure> {
         let departures: Vec<Departure> = self.leaving.drain(..max.min(self.leaving.len())).collect();
-        self.departing.extend(departures.iter().map(|departure| departure.place));
+        self.departing.extend(departures.iter().map(|departure| (departure.place, departure.memory_bytes())));
         departures
     }
 
@@ -68,15 +77,17 @@ impl Queue {
 
     /// A departure has arrived where it goes, or nowhere: it is done with here.
     pub fn departed(&mut self, place: Place) {
-        if self.departing.remove(&place) && place.is_journaled() {
-            self.done(place);
+        match self.departing.remove(&place) {
+            Some(_) if place.is_journaled() => self.done(place, None),
+            Some(bytes) => self.forget_memory(bytes),
+            None => {}
         }
     }
 
     /// Departures could not be made: they are tried again, in their order and before those that came later.
     pub fn stranded(&mut self, departures: Vec<Departure>) {
         for departure in departures.into_iter().rev() {
-            if self.departing.remove(&departure.place) {
+            if self.departing.remove(&departure.place).is_some() {
                 self.leaving.push_front(departure);
             }
         }
@@ -84,7 +95,7 @@ impl Queue {
 
     /// A departure cannot be made for now: it is tried again behind the others, so that it does not hold them up.
     pub fn postponed(&mut self, departure: Departure) {
-        if self.departing.remove(&departure.place) {
+        if self.departing.remove(&departure.place).is_some() {
             self.leaving.push_back(departure);
         }
     }
@@ -139,10 +150,8 @@ impl Queue {
     /// A message that is not due yet is not wanted any more. Returns whether there is one at this place.
     pub fn cancel_delayed(&mut self, place: Place) -> bool {
         let Some(due_ms) = self.due.remove(&place) else { return false };
-        self.delayed.remove(&(due_ms, place));
-        if place.is_journaled() {
-            self.done(place);
-        }
+        let message = self.delayed.remove(&(due_ms, place)).flatten();
+        self.done(place, message.as_deref());
         true
     }
 

@@ -149,8 +149,8 @@ pub struct Queue {
     next_lease: u64,
     /// On their way out, and not fetched yet.
     leaving: VecDeque<Departure>,
-    /// Fetched, and not gone yet.
-    departing: BTreeSet<Place>,
+    /// Fetched, and not gone yet, with the bytes that each takes that is in memory only.
+    departing: BTreeMap<Place, usize>,
     delayed: BTreeMap<(TimestampMs, Place), Option<Arc<Message>>>,
     /// When each of them is due.
     due: HashMap<Place, TimestampMs>,
@@ -166,6 +166,8 @@ pub struct Queue {
     bytes: u64,
     /// Bytes of messages that somebody holds.
     leased_bytes: u64,
+    /// Bytes of messages that are in memory only: each counts from being taken in until it is done with, wherever it is.
+    memory_bytes: usize,
     moves: Moves,
     state: StateLog,
     counters: Counters,
@@ -194,7 +196,7 @@ impl Queue {
             deadlines: BTreeSet::new(),
             next_lease: 1,
             leaving: VecDeque::new(),
-            departing: BTreeSet::new(),
+            departing: BTreeMap::new(),
             delayed: BTreeMap::new(),
             due: HashMap::new(),
             deferred: BTreeMap::new(),
@@ -204,6 +206,7 @@ impl Queue {
             shares: false,
             bytes: 0,
             leased_bytes: 0,
+            memory_bytes: 0,
             moves: Moves::default(),
             state: StateLog::default(),
             counters: Counters::default(),
@@ -276,6 +279,9 @@ impl Queue {
         let due_ms = self.options().due_ms(message, now_ms);
         if due_ms.is_none() {
             self.bytes += message.size() as u64;
+        }
+        if !journaled {
+            self.memory_bytes += message.footprint();
         }
         let number = self.options().lane_for(message, now_ms);
         if due_ms.is_none() && self.groups.is_some() {
@@ -458,9 +464,9 @@ impl Queue {
         in_groups + self.lanes.values().map(Lane::hot_bytes).sum::<usize>()
     }
 
-    /// Bytes of messages that are in memory only, and ready or about to be.
+    /// Bytes of messages that are in memory only, whether they are ready, held, deferred, not due yet or on their way out.
     pub fn memory_bytes(&self) -> usize {
-        self.lanes.values().map(Lane::memory_bytes).sum()
+        self.memory_bytes
     }
 
     /// Bytes in the bodies of messages that somebody holds.
@@ -528,12 +534,18 @@ impl Queue {
     pub fn purge(&mut self) -> u64 {
         let mut purged = 0;
         self.bytes = self.bytes_in_flight();
+        let mut done = Vec::new();
         for (_, lane) in self.lanes.range_mut(..LANE_DELAYED) {
-            purged += lane.purge();
+            let (count, in_memory) = lane.purge();
+            purged += count;
+            done.extend(in_memory);
         }
-        for place in self.groups.as_mut().map(Groups::purge).unwrap_or_default() {
+        for (place, message) in done {
+            self.done(place, Some(&message));
+        }
+        for (place, waiting) in self.groups.as_mut().map(Groups::purge).unwrap_or_default() {
             purged += 1;
-            self.done(place);
+            self.done(place, waiting.message.as_deref());
         }
         purged
     }

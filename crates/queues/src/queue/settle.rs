@@ -70,7 +70,7 @@ impl Queue {
             Settlement::Accept => {
                 self.counters.acknowledged += 1;
                 self.processed(&held, now_ms);
-                self.done(held.place);
+                self.done(held.place, held.message.as_deref());
             }
             Settlement::Requeue { counts } => self.requeue(held, counts),
             Settlement::Renew { .. } => self.requeue(held, true),
@@ -173,8 +173,16 @@ impl Queue {
         true
     }
 
-    /// The message is done with.
-    pub(super) fn done(&mut self, place: Place) {
+    /// The message is done with; with it, where it was in memory only.
+    pub(super) fn done(&mut self, place: Place, message: Option<&Message>) {
+        if !place.is_journaled() {
+            self.forget_memory(message.map_or(0, Message::footprint));
+        }
         self.lane(place.lane).settle(place);
+    }
+
+    pub(super) fn forget_memory(&mut self, bytes: usize) {
+        debug_assert!(bytes <= self.memory_bytes, "what is done with was counted");
+        self.memory_bytes = self.memory_bytes.saturating_sub(bytes);
     }
 }

@@ -54,6 +54,7 @@ struct Known {
     count: u32,
     count_stored: u32,
     size: usize,
+    footprint: usize,
 }
 
 struct World {
@@ -130,8 +131,9 @@ impl World {
         let keep_hot = self.below(2) == 0;
         let place = self.queue.append(&message, 0, keep_hot);
         // What is not journaled can be handed out at once, or behind what is in flight before it.
-        let (state, size) = (State::InFlight, message.size());
-        let known = Known { place, state, stored: false, settled: false, count: 0, count_stored: 0, size };
+        let (state, size, footprint) = (State::InFlight, message.size(), message.footprint());
+        let known =
+            Known { place, state, stored: false, settled: false, count: 0, count_stored: 0, size, footprint };
         self.model.insert(id, known);
         if place.is_journaled() {
             self.flying.push_back(Write::Message(place, message));
@@ -374,6 +376,9 @@ impl World {
         assert_eq!(queue.ready(), count(|state| *state == State::Ready), "seed {seed}: ready");
         assert_eq!(queue.leased(), count(|state| matches!(state, State::Leased(_))), "seed {seed}: leased");
         assert_eq!(queue.in_flight(), count(|state| *state == State::InFlight), "seed {seed}: in flight");
+        let only = |known: &&Known| !known.place.is_journaled() && known.state != State::Done;
+        let bytes: usize = self.model.values().filter(only).map(|known| known.footprint).sum();
+        assert_eq!(queue.memory_bytes(), bytes, "seed {seed}: bytes in memory only");
         if self.definition.options.bytes_max.is_some() {
             let waits = |known: &&Known| matches!(known.state, State::Ready | State::InFlight);
             let bytes: usize = self.model.values().filter(waits).map(|known| known.size).sum();
@@ -652,4 +657,43 @@ fn what_comes_back_and_is_not_in_memory_leaves_with_its_own_size() {
     queue.settle(got[0].lease, Settlement::Requeue { counts: true }, 1000).unwrap();
     assert!(queue.loaded_place(got[0].place, None));
     assert_eq!((queue.ready(), queue.bytes()), (1, 20));
+}
+
+#[test]
+fn what_is_in_memory_only_counts_until_it_is_done_with_wherever_it_is() {
+    let dead_letter = Some(DeadLetter { exchange: "dlx".into(), routing_key: None });
+    for groups in [false, true] {
+        let options = Options { dead_letter: dead_letter.clone(), groups, ..Options::default() };
+        let definition = Definition::clone(&definition(options));
+        let mut queue = Queue::new(Arc::new(Definition { durable: false, ..definition }));
+        for body in ["accepted", "rejected", "deferred", "returned", "purged"] {
+            queue.append(&of_group(body, body), 1000, true);
+        }
+        let late = of_group("late", "late");
+        let all = queue.memory_bytes();
+        let due = |due_ms| Arc::new(Message { due_ms: Some(due_ms), ..Message::clone(&late) });
+        let cancelled = queue.append(&due(5000), 1000, true);
+        queue.append(&due(6000), 1000, true);
+        queue.refuse_to_dead_letter(&late);
+        assert_eq!(queue.memory_bytes(), all + 3 * late.footprint());
+        let got = queue.get(4, false, 1000).unwrap();
+        assert_eq!(queue.memory_bytes(), all + 3 * late.footprint(), "what is held counts");
+        let settlements =
+            [Settlement::Accept, Settlement::Reject, Settlement::Defer, Settlement::Requeue { counts: true }];
+        for (delivery, settlement) in got.iter().zip(settlements) {
+            queue.settle(delivery.lease, settlement, 1000).unwrap();
+        }
+        let rest = all - got[0].message.footprint();
+        assert_eq!(queue.memory_bytes(), rest + 3 * late.footprint());
+        assert!(queue.cancel_delayed(cancelled));
+        queue.tick(6000);
+        let departures = queue.take_departures(10);
+        assert_eq!((departures.len(), queue.memory_bytes()), (3, rest + 2 * late.footprint()));
+        departures.iter().for_each(|departure| queue.departed(departure.place));
+        assert_eq!(queue.memory_bytes(), rest - got[1].message.footprint());
+        assert_eq!(queue.purge(), 2);
+        assert_eq!(queue.memory_bytes(), got[2].message.footprint());
+        assert!(queue.undefer(got[2].place));
+        assert_eq!((taken(&mut queue, 6000), queue.memory_bytes()), (vec!["deferred".to_owned()], 0));
+    }
 }
