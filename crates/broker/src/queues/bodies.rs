@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-use annals_journal::{EntryHeader, Group, Keep, Purpose};
+use annals_journal::{EntryHeader, Group, Keep, Purpose, ReadError};
 use annals_queues::Message;
 use annals_queues::routing::QueueId;
 use bytes::Bytes;
@@ -71,8 +71,14 @@ impl Bodies {
     }
 }
 
-/// Puts messages in the place of the references to them. What cannot be read is left out.
-pub(super) async fn resolve(inner: &Inner, found: Vec<(u64, Stored)>) -> Vec<(u64, Arc<Message>)> {
+/// Puts messages in the place of the references to them. What is lost is left out.
+///
+/// # Errors
+/// [`ReadError::Io`]: they may be there still.
+pub(super) async fn resolve(
+    inner: &Inner,
+    found: Vec<(u64, Stored)>,
+) -> Result<Vec<(u64, Arc<Message>)>, ReadError> {
     let wanted: BTreeSet<u64> = found
         .iter()
         .filter_map(|(_, stored)| match stored {
@@ -80,15 +86,15 @@ pub(super) async fn resolve(inner: &Inner, found: Vec<(u64, Stored)>) -> Vec<(u6
             Stored::Message(_) => None,
         })
         .collect();
-    let bodies = if wanted.is_empty() { HashMap::new() } else { look_up(inner, &wanted).await };
+    let bodies = if wanted.is_empty() { HashMap::new() } else { look_up(inner, &wanted).await? };
     let message = |(offset, stored)| match stored {
         Stored::Message(message) => Some((offset, message)),
         Stored::Shared(shared) => Some((offset, Arc::clone(bodies.get(&shared)?))),
     };
-    found.into_iter().filter_map(message).collect()
+    Ok(found.into_iter().filter_map(message).collect())
 }
 
-async fn look_up(inner: &Inner, wanted: &BTreeSet<u64>) -> HashMap<u64, Arc<Message>> {
+async fn look_up(inner: &Inner, wanted: &BTreeSet<u64>) -> Result<HashMap<u64, Arc<Message>>, ReadError> {
     let mut bodies = HashMap::new();
     let mut next = 0;
     while let Some(&offset) = wanted.range(next..).next() {
@@ -102,13 +108,14 @@ async fn look_up(inner: &Inner, wanted: &BTreeSet<u64>) -> HashMap<u64, Arc<Mess
                 }
                 next = after.max(offset + 1);
             }
-            Err(error) => {
+            Err(error @ ReadError::Io { .. }) => return Err(error),
+            Err(error @ (ReadError::Damaged(_) | ReadError::OutOfRange { .. })) => {
                 tracing::error!(offset, %error, "a message that queues share cannot be read");
                 next = offset + 1;
             }
         }
     }
-    bodies
+    Ok(bodies)
 }
 
 /// Gives back the space of bodies that nobody needs.

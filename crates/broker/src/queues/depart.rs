@@ -94,7 +94,9 @@ async fn prepare(
     while let Some(departure) = waiting.front() {
         let message = match &departure.message {
             Some(message) => Some(Arc::clone(message)),
-            None => read_place(inner, entry, departure.place).await,
+            None => read_place(inner, entry, departure.place)
+                .await
+                .map_err(|error| PublishError::Unavailable(error.to_string()))?,
         };
         if let Some(message) = message {
             let (message, routes) = destination(inner, entry, departure, &message);

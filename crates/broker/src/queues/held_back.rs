@@ -49,7 +49,9 @@ impl Broker {
         for (due_ms, place, message) in found {
             let message = match message {
                 Some(message) => Some(message),
-                None => read_place(&self.inner, &entry, place).await,
+                None => read_place(&self.inner, &entry, place)
+                    .await
+                    .map_err(|error| QueueError::Unavailable(error.to_string()))?,
             };
             let sequence = if place.is_journaled() { place.offset } else { place.memory };
             let persistent = place.is_journaled();

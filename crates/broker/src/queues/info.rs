@@ -24,7 +24,7 @@ pub(super) async fn run(inner: &Inner) {
         for queue in inner.queues().work.look.next(64).await {
             let Some(entry) = inner.queues().entry(queue) else { continue };
             let Oldest::Cold(place) = entry.lock().queue.oldest() else { continue };
-            if let Some(message) = read_place(inner, &entry, place).await {
+            if let Ok(Some(message)) = read_place(inner, &entry, place).await {
                 entry.lock().oldest = Some((place, message.published_ms));
             }
         }
@@ -160,7 +160,7 @@ impl Inner {
             if after <= next {
                 return;
             }
-            let messages = resolve(self, stored(bytes)).await;
+            let Ok(messages) = resolve(self, stored(bytes)).await else { return };
             let state = entry.lock();
             for (sequence, message) in messages {
                 let place = Place::journaled(lane, sequence);

@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use annals_journal::{Journal, LogId, ReadError};
 use annals_queues::Message;
@@ -22,6 +23,8 @@ use crate::Inner;
 const READ_BYTES: usize = 256 << 10;
 /// Queues that are read for at the same time.
 const QUEUES_MAX: usize = 16;
+/// How long a disk is left alone that could not be read.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Works until it is dropped.
 pub(super) async fn run(inner: &Inner) {
@@ -52,7 +55,10 @@ pub(super) async fn load(inner: &Inner, entry: &QueueEntry, need: Need) {
     match need {
         Need::Range { lane, offsets } => load_range(inner, entry, lane, offsets).await,
         Need::Place(place) => {
-            let message = read_place(inner, entry, place).await;
+            let message = match read_place(inner, entry, place).await {
+                Ok(message) => message,
+                Err(error) => return unreadable(entry, &error).await,
+            };
             let is_lost = entry.lock().queue.loaded_place(place, message);
             report(entry, usize::from(is_lost));
         }
@@ -62,23 +68,38 @@ pub(super) async fn load(inner: &Inner, entry: &QueueEntry, need: Need) {
 async fn load_range(inner: &Inner, entry: &QueueEntry, lane: u16, offsets: Range<u64>) {
     let log = lane_log(entry.id(), lane);
     let from = offsets.start;
-    let (end, found) = match read(inner, log, offsets.clone(), READ_BYTES).await {
-        // There is nothing there any more.
-        Ok((bytes, _)) if bytes.is_empty() => (offsets.end, Vec::new()),
-        Ok((bytes, next)) => (next.max(from + 1), resolve(inner, stored(bytes)).await),
+    let (end, found) = match read_messages(inner, log, offsets.clone()).await {
+        Ok(read) => read,
         Err(ReadError::Damaged(damage)) => {
             tracing::error!(queue = %entry.definition().name, %damage, "messages of a queue are damaged");
             (damage.offsets.map_or(from + 1, |lost| lost.end).max(from + 1), Vec::new())
         }
         // The log was trimmed or deleted meanwhile; the queue knows by now.
         Err(ReadError::OutOfRange { .. }) => return,
-        Err(error) => {
-            tracing::error!(queue = %entry.definition().name, %error, "cannot read messages of a queue");
-            return tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        }
+        Err(error) => return unreadable(entry, &error).await,
     };
     let lost = entry.lock().queue.loaded(lane, from..end.min(offsets.end), found);
     report(entry, lost);
+}
+
+/// Reads some messages of a log, and up to where.
+async fn read_messages(
+    inner: &Inner,
+    log: LogId,
+    offsets: Range<u64>,
+) -> Result<(u64, Vec<(u64, Arc<Message>)>), ReadError> {
+    let (bytes, next) = read(inner, log, offsets.clone(), READ_BYTES).await?;
+    if bytes.is_empty() {
+        // There is nothing there any more.
+        return Ok((offsets.end, Vec::new()));
+    }
+    Ok((next.max(offsets.start + 1), resolve(inner, stored(bytes)).await?))
+}
+
+/// The disk failed. The messages may be there still: they are read again a little later.
+async fn unreadable(entry: &QueueEntry, error: &ReadError) {
+    tracing::error!(queue = %entry.definition().name, %error, "cannot read messages of a queue");
+    tokio::time::sleep(PAUSE).await;
 }
 
 fn report(entry: &QueueEntry, lost: usize) {
@@ -87,17 +108,25 @@ fn report(entry: &QueueEntry, lost: usize) {
     }
 }
 
-/// Reads one message. `None` if it is not there any more.
-pub(super) async fn read_place(inner: &Inner, entry: &QueueEntry, place: Place) -> Option<Arc<Message>> {
+/// Reads one message. `None` if it is not there any more: it was trimmed, or is damaged.
+///
+/// # Errors
+/// [`ReadError::Io`]: it may be there still, and is not to be given up.
+pub(super) async fn read_place(
+    inner: &Inner,
+    entry: &QueueEntry,
+    place: Place,
+) -> Result<Option<Arc<Message>>, ReadError> {
     let log = lane_log(entry.id(), place.lane);
     match read(inner, log, place.offset..place.offset + 1, 1).await {
         Ok((bytes, _)) => {
             let found = stored(bytes).into_iter().filter(|(offset, _)| *offset == place.offset).collect();
-            resolve(inner, found).await.pop().map(|(_, message)| message)
+            Ok(resolve(inner, found).await?.pop().map(|(_, message)| message))
         }
-        Err(error) => {
+        Err(error @ ReadError::Io { .. }) => Err(error),
+        Err(error @ (ReadError::Damaged(_) | ReadError::OutOfRange { .. })) => {
             tracing::error!(queue = %entry.definition().name, %error, "cannot read a message of a queue");
-            None
+            Ok(None)
         }
     }
 }

@@ -54,6 +54,7 @@ struct Faults {
     fail_writes: bool,
     fail_removals: bool,
     fail_directory_syncs: bool,
+    fail_reads: bool,
     sync_delay: Duration,
     stop_after: Option<u64>,
 }
@@ -87,6 +88,11 @@ impl FaultFiles {
     /// Makes every following sync of the directory fail, or work again.
     pub fn fail_directory_syncs(&self, fail: bool) {
         self.lock().faults.fail_directory_syncs = fail;
+    }
+
+    /// Makes every following read fail with an input/output error, or work again.
+    pub fn fail_reads(&self, fail: bool) {
+        self.lock().faults.fail_reads = fail;
     }
 
     /// Makes every following `fdatasync` take this long.
@@ -358,6 +364,9 @@ impl FaultFile {
 impl File for FaultFile {
     fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let directory = self.directory.lock();
+        if directory.faults.fail_reads {
+            return Err(io::Error::other("injected read failure"));
+        }
         let bytes = &directory.files[self.id].current;
         let from = usize::try_from(position).unwrap_or(usize::MAX).min(bytes.len());
         let len = buffer.len().min(bytes.len() - from);

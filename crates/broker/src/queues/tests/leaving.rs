@@ -94,3 +94,55 @@ async fn a_transaction_has_the_limit_of_a_publish() {
     assert!(matches!(refused, PublishError::TooLarge { .. }), "{refused}");
     assert_eq!(world.ready("q"), 0);
 }
+
+/// A queue whose messages are on disk only, and neither in its memory nor in the journal's.
+async fn cold(world: World, queue: &str, others: &[&str]) -> World {
+    let body = "x".repeat(1000);
+    let messages = [("amq.fanout", "a"), ("amq.fanout", "b")];
+    for (exchange, name) in messages {
+        let message = message("", &format!("{name}{body}"));
+        world.send(exchange, vec![message]).await.unwrap().durable().await.unwrap();
+    }
+    for other in others {
+        assert_eq!(world.drain(other).await.len(), 2);
+    }
+    // More than the journal keeps in memory.
+    world.queue("filler").await;
+    world.send("", vec![large("filler", 3 << 20)]).await.unwrap().durable().await.unwrap();
+    let world = world.reopen().await;
+    assert_eq!(world.ready(queue), 2);
+    world
+}
+
+fn names(deliveries: &[Delivery]) -> Vec<String> {
+    bodies(deliveries).iter().map(|body| body[..1].to_owned()).collect()
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_for_a_while_is_not_lost() {
+    // With others, bodies are shared.
+    for others in [&[][..], &["other"]] {
+        let world = World::new();
+        world.declare("q", to("", Some("dead"))).await.unwrap();
+        world.queue("dead").await;
+        for queue in others.iter().chain(&["q"]) {
+            if *queue != "q" {
+                world.queue(queue).await;
+            }
+            world.bind("amq.fanout", "", queue).await;
+        }
+        let world = cold(world, "q", others).await;
+        let got = [world.get("q", 1).await, world.get("q", 1).await].concat();
+        assert_eq!(names(&got), ["a", "b"], "{others:?}");
+        world.files.fail_reads(true);
+        world.settle(&got[..1], Settlement::Requeue { counts: true }).await;
+        world.settle(&got[1..], Settlement::Reject).await;
+        let mut consumer = world.consume("q", 0, false);
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        let counters = world.broker.queue_info(&world.caller, &reference("q")).unwrap().counters;
+        assert_eq!((world.ready("q"), counters.lost, world.ready("dead")), (1, 0, 0), "{others:?}");
+        world.files.fail_reads(false);
+        assert_eq!(names(&take(&mut consumer, 1).await), ["a"]);
+        world.until("the dead letter arrives", || world.ready("dead") == 1).await;
+    }
+}
