@@ -13,6 +13,7 @@ use annals_queues::queue::{Definition, Queue};
 use annals_queues::routing::{Change, Destination, ExchangeDefinition, LogStart, QueueId, Topology, Vhost};
 use annals_topics::batch::{Batch, BatchBuilder, BatchOptions, NewRecord};
 
+use super::entry::QueueState;
 use super::held_back::missing_place;
 use super::logs::{DEFINITIONS_LOG, lane_log, state_log};
 use super::removal::{Removal, is_stored};
@@ -273,7 +274,7 @@ impl Inner {
         request: &DeleteQueue,
     ) -> Result<u64, DeleteQueueError> {
         self.define(|topology| {
-            let state = entry.lock();
+            let mut state = entry.lock();
             if state.gone {
                 let QueueRef { vhost, name, .. } = request.queue.clone();
                 return Err(QueueError::Unknown { vhost, name }.into());
@@ -285,7 +286,22 @@ impl Inner {
             if request.if_empty && ready > 0 {
                 return Err(DeleteQueueError::NotEmpty(request.queue.name.clone()));
             }
+            // Whoever comes from here on finds it gone.
+            state.gone = true;
             Ok((ready, decide_drop_queue(topology, entry)))
+        })
+        .await
+    }
+
+    /// Deletes a queue if nobody uses it, or came back while the change waited for its turn.
+    async fn delete_unused(&self, entry: &Arc<QueueEntry>) -> Result<(), Unavailable> {
+        self.define(|topology| {
+            let mut state = entry.lock();
+            if !is_over(self, entry, &state) {
+                return Ok(((), Decision::default()));
+            }
+            state.gone = true;
+            Ok(((), decide_drop_queue(topology, entry)))
         })
         .await
     }
@@ -304,18 +320,16 @@ pub(super) async fn expire(inner: &Inner) {
     loop {
         for queue in inner.queues().work.expire.next(64).await {
             let Some(entry) = inner.queues().entry(queue) else { continue };
-            if is_over(inner, &entry)
-                && let Err(error) = inner.delete_entry(&entry).await
-            {
+            let over = is_over(inner, &entry, &entry.lock());
+            if over && let Err(error) = inner.delete_unused(&entry).await {
                 tracing::warn!(queue = %entry.definition().name, %error, "cannot delete an unused queue");
             }
         }
     }
 }
 
-fn is_over(inner: &Inner, entry: &QueueEntry) -> bool {
-    let state = entry.lock();
-    let unused = entry.unused_until(&state).is_some_and(|until| until <= inner.clock.now_ms());
+fn is_over(inner: &Inner, entry: &QueueEntry, state: &QueueState) -> bool {
+    let unused = entry.unused_until(state).is_some_and(|until| until <= inner.clock.now_ms());
     let left = entry.definition().auto_delete && state.was_consumed && state.queue.consumer_count() == 0;
     !state.gone && (unused || left)
 }

@@ -28,3 +28,30 @@ async fn the_next_single_active_consumer_begins_where_the_one_before_it_ended() 
     assert_eq!(bodies(&taken), ["1", "2", "3", "4", "5", "6", "7"]);
     assert_eq!(taken.iter().filter(|delivery| delivery.redelivered).count(), 4);
 }
+
+#[tokio::test]
+async fn a_queue_that_is_in_use_again_when_its_end_comes_stays() {
+    let world = World::new();
+    let request = DeclareQueue {
+        vhost: VHOST,
+        name: "q".into(),
+        owner: OWNER,
+        durable: true,
+        exclusive: false,
+        auto_delete: true,
+        options: QueueOptions::default(),
+        arguments: Headers::new(),
+    };
+    world.broker.declare_queue(&world.caller, request).await.unwrap();
+    // Another change of the definitions takes its time.
+    let defining = world.broker.inner.queues().defining.lock().await;
+    drop(world.consume("q", 0, false));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let consumer = world.consume("q", 0, false);
+    drop(defining);
+    world.queue("behind").await;
+    assert!(world.broker.queue_info(&world.caller, &reference("q")).is_ok());
+    drop(consumer);
+    let gone = || world.broker.queue_info(&world.caller, &reference("q")).is_err();
+    world.until("it goes with its last consumer", gone).await;
+}
