@@ -198,10 +198,13 @@ impl Plan {
         let spills = queues.spills(entry.lock().queue.memory_bytes());
         let prepared = builder.prepare(&entry, &indexes, spills)?;
         let refers = prepared.iter().any(|part| part.batch.is_none());
+        let expires = |index: &u32| self.messages[*index as usize].ttl_ms.is_some();
+        let expires = prepared.iter().any(|part| part.indexes.iter().any(expires));
         let state = entry.lock();
         let writes_state = !acts.is_empty()
             || entry.definition().options.duplicate_window_ms.is_some()
-            || (refers && !state.queue.shares());
+            || (refers && !state.queue.shares())
+            || (expires && !state.queue.says_limited());
         let grows = 96 * (acts.len() + indexes.len()) + STATE_SLACK;
         let state_room = if writes_state { state.queue.entry_len_max() + grows } else { 0 };
         drop(state);

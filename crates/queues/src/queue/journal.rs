@@ -87,6 +87,12 @@ impl Queue {
         }
     }
 
+    /// Whether an entry says that it has or had journaled messages with a time to live of their own. The first one that does
+    /// has to be in the same group as the first of them.
+    pub fn says_limited(&self) -> bool {
+        self.says_limited
+    }
+
     /// The first live message of a lane from `from` on, if there is one that is not in flight.
     pub fn first_live(&self, lane: u16, from: u64) -> Option<u64> {
         self.lanes.get(&lane)?.first_live(from)
@@ -180,7 +186,7 @@ impl Queue {
         for movement in self.moves.iter() {
             out.put(&Operation::Move(movement.clone()));
         }
-        if self.limited {
+        if self.says_limited {
             out.put(&Operation::Limited);
         }
         if self.shares {
@@ -279,7 +285,7 @@ impl Queue {
                     groups.forget_states();
                 }
             }
-            Operation::Limited => self.limited = true,
+            Operation::Limited => (self.limited, self.says_limited) = (true, true),
             Operation::Shares => self.shares = true,
             Operation::Move(movement) => self.moves.recover(movement),
             Operation::Moved { number, moved } => self.moves.recover_moved(number, moved),

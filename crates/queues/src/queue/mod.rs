@@ -160,6 +160,8 @@ pub struct Queue {
     seen: Seen,
     /// There are or were messages with a time to live of their own.
     limited: bool,
+    /// An entry says that there are such messages in the journal, or the next one does.
+    says_limited: bool,
     /// There are or were messages whose bodies lie elsewhere.
     shares: bool,
     /// Bytes of messages that are ready or on their way to the disk.
@@ -203,6 +205,7 @@ impl Queue {
             groups,
             seen: Seen::default(),
             limited: false,
+            says_limited: false,
             shares: false,
             bytes: 0,
             leased_bytes: 0,
@@ -271,10 +274,7 @@ impl Queue {
         keep_hot: bool,
     ) -> Place {
         self.counters.published += 1;
-        if message.ttl_ms.is_some() && !self.limited {
-            self.limited = true;
-            self.state.note(entry::Operation::Limited);
-        }
+        self.note_limited(message, journaled);
         self.note_identity(message, now_ms);
         let due_ms = self.options().due_ms(message, now_ms);
         if due_ms.is_none() {
@@ -333,6 +333,14 @@ impl Queue {
     /// Whether a message has to survive, and this queue does.
     pub fn is_journaled(&self, message: &Message) -> bool {
         self.definition.journals(message)
+    }
+
+    /// A journaled message with a time to live of its own expires by itself also after a restart.
+    fn note_limited(&mut self, message: &Message, journaled: bool) {
+        self.limited |= message.ttl_ms.is_some();
+        if journaled && message.ttl_ms.is_some() && !std::mem::replace(&mut self.says_limited, true) {
+            self.state.note(entry::Operation::Limited);
+        }
     }
 
     fn note_identity(&mut self, message: &Message, now_ms: TimestampMs) {

@@ -95,6 +95,19 @@ async fn a_transaction_has_the_limit_of_a_publish() {
     assert_eq!(world.ready("q"), 0);
 }
 
+#[tokio::test]
+async fn the_first_message_with_its_own_time_to_live_expires_by_itself_also_after_a_crash() {
+    let (world, hand) = World::with_hand();
+    world.queue("q").await;
+    let message = Message { ttl_ms: Some(1000), ..message("q", "a") };
+    world.send("", vec![message]).await.unwrap().durable().await.unwrap();
+    let files = world.files.crash_keeping_only_synced();
+    let again = World::open(&files, &world.clock);
+    assert_eq!(again.ready("q"), 1);
+    hand.advance(Duration::from_millis(1001));
+    again.until("it expires", || again.ready("q") == 0).await;
+}
+
 /// A queue whose messages are on disk only, and neither in its memory nor in the journal's.
 async fn cold(world: World, queue: &str, others: &[&str]) -> World {
     let body = "x".repeat(1000);
