@@ -379,10 +379,12 @@ impl Queue {
         }
     }
 
-    /// Adds a consumer. Returns whether it may be there: an exclusive one is alone.
+    /// Adds a consumer. Returns whether it may be there: an exclusive one is alone, and none where the queue chooses
+    /// the one that is served.
     pub fn add_consumer(&mut self, id: ConsumerId, options: ConsumerOptions) -> bool {
         let alone = self.consumers.len() == 0;
-        if self.consumers.has_exclusive() || (options.exclusive && !alone) {
+        let single = self.options().single_active_consumer;
+        if self.consumers.has_exclusive() || (options.exclusive && (single || !alone)) {
             return false;
         }
         self.consumers.add(id, options);

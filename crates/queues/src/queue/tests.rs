@@ -660,6 +660,17 @@ fn what_comes_back_and_is_not_in_memory_leaves_with_its_own_size() {
 }
 
 #[test]
+fn an_exclusive_consumer_is_alone_and_is_none_of_several_of_which_one_is_served() {
+    for (single_active_consumer, taken) in [(false, true), (true, false)] {
+        let options = Options { single_active_consumer, ..Options::default() };
+        let mut queue = Queue::new(definition(options));
+        let exclusive = ConsumerOptions { exclusive: true, ..ConsumerOptions::default() };
+        assert_eq!(queue.add_consumer(ConsumerId(1), exclusive), taken);
+        assert_eq!(queue.add_consumer(ConsumerId(2), ConsumerOptions::default()), !taken);
+    }
+}
+
+#[test]
 fn what_is_in_memory_only_counts_until_it_is_done_with_wherever_it_is() {
     let dead_letter = Some(DeadLetter { exchange: "dlx".into(), routing_key: None });
     for groups in [false, true] {
