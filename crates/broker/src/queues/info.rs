@@ -102,22 +102,9 @@ impl Broker {
         if let Some(topic) = entry.topic() {
             return Ok(self.inner.peek_stream(topic, &request).await);
         }
-        let lanes: Vec<u16> = entry.lock().queue.lanes().filter(|lane| *lane < LANE_DELAYED).collect();
-        let mut found = Vec::new();
-        for lane in lanes.into_iter().rev() {
-            let mut of_lane = Vec::new();
-            self.inner.peek_lane(&entry, lane, &request, &mut of_lane).await;
-            let memory = entry.lock().queue.in_memory(lane).into_iter();
-            of_lane.extend(
-                memory.filter(|(place, ..)| place.offset >= request.from).map(|(place, message, leased)| {
-                    (place, Peeked { sequence: place.offset, message, leased })
-                }),
-            );
-            of_lane.sort_by_key(|(place, _)| *place);
-            found.extend(of_lane.into_iter().map(|(_, peeked)| peeked));
-        }
-        found.truncate(request.max);
-        Ok(found)
+        let from = |lane: u16| Some(Place { lane, offset: request.from, memory: 0 });
+        let found = self.inner.look(&entry, &from, request.max).await;
+        Ok(found.into_iter().map(|(_, peeked)| peeked).collect())
     }
 }
 
@@ -143,17 +130,68 @@ impl Inner {
         }
     }
 
-    async fn peek_lane(
+    /// The messages of a queue that are behind what was looked at before, in their order, whoever holds them.
+    pub(super) async fn look_on(
         &self,
         entry: &QueueEntry,
-        lane: u16,
-        request: &Peek,
+        behind: Option<Place>,
+        max: usize,
+    ) -> Vec<(Place, Peeked)> {
+        let from = |lane: u16| {
+            let first = Place { lane, offset: 0, memory: 0 };
+            match behind {
+                Some(place) if lane > place.lane => None,
+                Some(place) if lane == place.lane && place.is_journaled() => {
+                    Some(Place { offset: place.offset + 1, ..first })
+                }
+                Some(place) if lane == place.lane => Some(Place { memory: place.memory + 1, ..place }),
+                _ => Some(first),
+            }
+        };
+        self.look(entry, &from, max).await
+    }
+
+    /// The first messages of a queue, in each lane from the place on that `from` says, if it does.
+    async fn look(
+        &self,
+        entry: &QueueEntry,
+        from: &(dyn Fn(u16) -> Option<Place> + Sync),
+        max: usize,
+    ) -> Vec<(Place, Peeked)> {
+        let lanes: Vec<u16> = entry.lock().queue.lanes().filter(|lane| *lane < LANE_DELAYED).collect();
+        let mut found = Vec::new();
+        for from in lanes.into_iter().rev().filter_map(from) {
+            if found.len() >= max {
+                break;
+            }
+            let mut of_lane = Vec::new();
+            self.look_in_lane(entry, from, max, &mut of_lane).await;
+            let memory = entry.lock().queue.in_memory(from.lane).into_iter();
+            let memory = memory.filter(|(place, ..)| *place >= from);
+            of_lane.extend(
+                memory.map(|(place, message, leased)| {
+                    (place, Peeked { sequence: place.offset, message, leased })
+                }),
+            );
+            of_lane.sort_by_key(|(place, _)| *place);
+            found.extend(of_lane);
+        }
+        found.truncate(max);
+        found
+    }
+
+    async fn look_in_lane(
+        &self,
+        entry: &QueueEntry,
+        from: Place,
+        max: usize,
         found: &mut Vec<(Place, Peeked)>,
     ) {
+        let lane = from.lane;
         let log = lane_log(entry.id(), lane);
         let Some(facts) = self.journal.log(log) else { return };
-        let mut next = request.from.max(facts.offsets.start);
-        while found.len() < request.max && next < facts.offsets.end {
+        let mut next = from.offset.max(facts.offsets.start);
+        while found.len() < max && next < facts.offsets.end {
             let Ok((bytes, after)) = read(self, log, next..facts.offsets.end, READ_BYTES).await else {
                 return;
             };
@@ -164,7 +202,7 @@ impl Inner {
             let state = entry.lock();
             for (sequence, message) in messages {
                 let place = Place::journaled(lane, sequence);
-                if sequence >= next && found.len() < request.max && state.queue.is_live(place) {
+                if sequence >= next && found.len() < max && state.queue.is_live(place) {
                     found.push((place, Peeked { sequence, message, leased: !state.queue.is_ready(place) }));
                 }
             }

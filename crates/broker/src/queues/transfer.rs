@@ -18,7 +18,7 @@ use super::QueueEntry;
 use super::plan::{Act, Plan};
 use crate::api::Caller;
 use crate::api::queues::QueueError;
-use crate::api::queues::admin::{Move, MoveError, MoveId, MovePreview, MoveProgress, Peek};
+use crate::api::queues::admin::{Move, MoveError, MoveId, MovePreview, MoveProgress};
 use crate::api::queues::consume::{Delivery, Get};
 use crate::api::queues::publish::PublishError;
 use crate::{Broker, Inner};
@@ -156,19 +156,19 @@ impl Broker {
     ///
     /// # Errors
     /// See [`QueueError`].
-    pub async fn preview_move(&self, caller: &Caller, request: Move) -> Result<MovePreview, QueueError> {
+    pub async fn preview_move(&self, _caller: &Caller, request: Move) -> Result<MovePreview, QueueError> {
         let inner = &self.inner;
         let entry = inner.plain_queue(&request.source)?;
         let ready = entry.lock().queue.ready();
         let messages = request.max.map_or(ready, |max| max.min(ready));
         let mut targets: BTreeMap<QueueId, u64> = BTreeMap::new();
-        let (mut unroutable, mut looked, mut from) = (0, 0, 0);
+        let (mut unroutable, mut looked, mut behind) = (0, 0, None);
         while looked < messages {
-            let peek = Peek { queue: request.source.clone(), from, max: PEEKED };
-            let peeked = self.peek(caller, peek).await?;
-            let Some(last) = peeked.iter().map(|one| one.sequence).max() else { break };
-            from = last + 1;
-            for one in peeked.iter().filter(|one| !one.leased).take((messages - looked) as usize) {
+            let peeked = inner.look_on(&entry, behind, PEEKED).await;
+            let Some((last, _)) = peeked.last() else { break };
+            behind = Some(*last);
+            let ready = peeked.iter().map(|(_, one)| one).filter(|one| !one.leased);
+            for one in ready.take((messages - looked) as usize) {
                 looked += 1;
                 let (exchange, routing_key) = target(&one.message, request.target.as_ref());
                 let routes = inner.routes_for(&entry, &exchange, &routing_key, &one.message);

@@ -111,3 +111,23 @@ async fn a_queue_tells_what_happened_in_it() {
     world.until("the oldest is known again", || oldest_ms().is_some()).await;
     assert_eq!(oldest_ms().map(|at_ms| at_ms >= before_ms), Some(true));
 }
+
+#[tokio::test]
+async fn a_preview_counts_every_message_of_every_priority_once() {
+    const EACH: usize = 700;
+    let world = World::new();
+    let options = QueueOptions { priority_max: 2, ..QueueOptions::default() };
+    world.declare("from", options).await.unwrap();
+    let messages = |priority: u8, persistent: bool| {
+        let one = move |_| Message { priority, persistent, ..message("from", "x") };
+        (0..EACH).map(one).collect::<Vec<_>>()
+    };
+    // More than are looked at together: of each priority, and behind one another in memory only.
+    for (priority, persistent) in [(0, true), (0, false), (0, false), (1, true), (2, true), (2, false)] {
+        world.send("", messages(priority, persistent)).await.unwrap().durable().await.unwrap();
+    }
+    world.queue("to").await;
+    let preview = world.broker.preview_move(&world.caller, to("to", None)).await.unwrap();
+    assert_eq!(preview.messages, 6 * EACH as u64);
+    assert_eq!(preview.targets, [("to".into(), 6 * EACH as u64)]);
+}
