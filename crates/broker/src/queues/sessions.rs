@@ -57,7 +57,8 @@ impl Broker {
         Ok(self.inner.change(&entry, renew)?)
     }
 
-    /// Has the holder of a session let it go. What it was handed stays leased.
+    /// Has the holder of a session let it go. What it was handed stays leased; until that is settled, nobody else gets the
+    /// session.
     ///
     /// # Errors
     /// See [`QueueError`].

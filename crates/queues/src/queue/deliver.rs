@@ -161,8 +161,8 @@ impl Queue {
         if let Some(groups) = &self.groups {
             return match groups.first_free() {
                 None => Oldest::Nothing,
-                Some((place, None)) => Oldest::Cold(place),
-                Some((_, Some(message))) => Oldest::At(message.published_ms),
+                Some((place, _, None)) => Oldest::Cold(place),
+                Some((_, _, Some(message))) => Oldest::At(message.published_ms),
             };
         }
         let mut oldest = Oldest::Nothing;
@@ -243,7 +243,7 @@ impl Queue {
         }
     }
 
-    fn expire_in_group(&mut self, place: Place, group: &Text, message: Arc<Message>) {
+    pub(super) fn expire_in_group(&mut self, place: Place, group: &Text, message: Arc<Message>) {
         self.bytes = self.bytes.saturating_sub(message.size() as u64);
         if let Some(groups) = &mut self.groups {
             groups.take(group, place);

@@ -2,7 +2,7 @@
 //!
 //! Messages that are ready lie with their group, not in the order of the lane, so that a group that is held does not hold up
 //! the others. A group is held by whoever was handed a message of it, until that is settled; or by whoever accepted it, until it
-//! is released or its time runs out, settled or not. Messages without a group are one group of their own.
+//! is released and what was handed out of it is settled, or until its time runs out: then that comes back. Messages without a group are one group of their own.
 //!
 //! Invariants: a group is in `free` exactly if it has a ready message and no holder, in `held` exactly if it has a ready
 //! message and a holder, and in `ends` exactly if it was accepted until some time.
@@ -71,6 +71,17 @@ struct Group {
 impl Group {
     fn first(&self) -> Option<Place> {
         self.ready.first_key_value().map(|(place, _)| *place)
+    }
+
+    fn let_go(&mut self) {
+        if self.leased == 0 && self.until_ms.is_none() {
+            self.holder = None;
+        }
+    }
+
+    fn end(&mut self) {
+        self.until_ms = None;
+        self.let_go();
     }
 
     fn is_idle(&self) -> bool {
@@ -215,9 +226,7 @@ impl Groups {
     pub(super) fn settled(&mut self, name: &Text) {
         self.change(name, |group| {
             group.leased = group.leased.saturating_sub(1);
-            if group.leased == 0 && group.until_ms.is_none() {
-                group.holder = None;
-            }
+            group.let_go();
         });
     }
 
@@ -256,28 +265,38 @@ impl Groups {
         Ok(())
     }
 
-    /// A holder lets go.
+    /// A holder lets go. It holds the group until all is settled that it was handed, so that order is kept.
     pub(super) fn release(&mut self, name: &Text, holder: Holder) {
         if self.by_name.get(name.as_bytes()).is_some_and(|group| group.holder == Some(holder)) {
-            self.change(name, |group| (group.holder, group.until_ms) = (None, None));
+            self.change(name, Group::end);
         }
     }
 
-    /// Groups whose holders have run out of time are let go.
-    pub(super) fn end(&mut self, now_ms: TimestampMs) {
+    /// The groups whose holders have run out of time. Each is let go when nothing of it is leased any more.
+    pub(super) fn end(&mut self, now_ms: TimestampMs) -> Vec<Text> {
+        let mut ended = Vec::new();
         while let Some((_, name)) = self.ends.first().filter(|(until_ms, _)| *until_ms <= now_ms).cloned() {
-            self.change(&name, |group| (group.holder, group.until_ms) = (None, None));
+            self.change(&name, Group::end);
+            ended.push(name);
         }
+        ended
     }
 
     pub(super) fn next_end(&self) -> Option<TimestampMs> {
         self.ends.first().map(|(until_ms, _)| *until_ms)
     }
 
-    /// The first message of a group that nobody holds; itself if it is in memory.
-    pub(super) fn first_free(&self) -> Option<(Place, Option<&Arc<Message>>)> {
+    /// The first message of a group that nobody holds, and its group; itself if it is in memory.
+    pub(super) fn first_free(&self) -> Option<(Place, &Text, Option<&Arc<Message>>)> {
         let (place, name) = self.free.first()?;
-        Some((*place, self.by_name.get(name)?.ready.get(place)?.message.as_ref()))
+        Some((*place, name, self.by_name.get(name)?.ready.get(place)?.message.as_ref()))
+    }
+
+    /// The message that a limit drops, and its group: the first of those that nobody holds, else of the others.
+    pub(super) fn first_to_drop(&self) -> Option<(Place, Text)> {
+        let free = self.free.first().map(|(place, name)| (*place, name));
+        let held = || self.held.iter().map(|(_, place, name)| (*place, name)).min();
+        free.or_else(held).map(|(place, name)| (place, name.clone()))
     }
 
     pub(super) fn state(&self, name: &Text) -> Option<&Bytes> {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::groups::Groups;
 use super::lane::Head;
 use super::{Need, Overflow, Place, Queue};
-use crate::{DeathReason, Message, TimestampMs};
+use crate::{DeathReason, Message, Text, TimestampMs};
 
 /// So many messages may be on their way out; then limits wait.
 const DEPARTING_MAX: usize = 1024;
@@ -129,8 +129,20 @@ impl Queue {
                 self.let_go(group.as_ref());
             }
         }
-        if let Some(groups) = &mut self.groups {
-            groups.end(now_ms);
+        let ended = self.groups.as_mut().map(|groups| groups.end(now_ms)).unwrap_or_default();
+        ended.iter().for_each(|group| self.end_session(group));
+    }
+
+    /// Who accepted a group has run out of time: what it holds of it comes back, so that the next holder begins with it.
+    fn end_session(&mut self, group: &Text) {
+        let of_group = self.leases.iter().filter(|(_, held)| held.group.as_ref() == Some(group));
+        let mut leases: Vec<u64> = of_group.map(|(lease, _)| *lease).collect();
+        leases.sort_unstable();
+        for lease in leases {
+            if let Some(held) = self.release(lease) {
+                self.requeue(held, true);
+                self.let_go(Some(group));
+            }
         }
     }
 
@@ -160,14 +172,25 @@ impl Queue {
             return;
         }
         while self.is_over() && self.leaving.len() + self.departing.len() < DEPARTING_MAX {
-            let Some((_, head)) = self.head() else { return };
-            let (place, message) = match head {
-                Head::Ready(place, message) => (place, Some(message)),
-                Head::Cold(place) => (place, None),
-            };
-            self.take(place);
+            let Some((place, message)) = self.take_head() else { return };
             self.leave(place, message, DeathReason::MaxLength);
         }
+    }
+
+    /// Takes out the message that a limit drops.
+    fn take_head(&mut self) -> Option<(Place, Option<Arc<Message>>)> {
+        if let Some(groups) = &mut self.groups {
+            let (place, group) = groups.first_to_drop()?;
+            let waiting = groups.take(&group, place)?;
+            self.bytes = self.bytes.saturating_sub(waiting.size.unwrap_or_default());
+            return Some((place, waiting.message));
+        }
+        let (place, message) = match self.head()?.1 {
+            Head::Ready(place, message) => (place, Some(message)),
+            Head::Cold(place) => (place, None),
+        };
+        self.take(place);
+        Some((place, message))
     }
 
     fn is_over(&self) -> bool {
@@ -184,12 +207,29 @@ impl Queue {
         if !self.may_expire() {
             return None;
         }
+        if self.groups.is_some() {
+            return self.expire_in_groups(now_ms);
+        }
         let numbers: Vec<u16> = self.lanes.range(..super::LANE_DELAYED).map(|(number, _)| *number).collect();
         let mut need = None;
         for number in numbers {
             need = need.or(self.expire_lane(number, now_ms));
         }
         need
+    }
+
+    /// What expires leaves at the head of the groups that nobody holds.
+    fn expire_in_groups(&mut self, now_ms: TimestampMs) -> Option<Need> {
+        while self.leaving.len() + self.departing.len() < DEPARTING_MAX {
+            let (place, group, message) = self.groups.as_ref()?.first_free()?;
+            let (group, message) = (group.clone(), message.cloned());
+            let Some(message) = message else { return Some(Need::Place(place)) };
+            if !self.is_expired(&message, now_ms) {
+                return None;
+            }
+            self.expire_in_group(place, &group, message);
+        }
+        None
     }
 
     fn expire_lane(&mut self, number: u16, now_ms: TimestampMs) -> Option<Need> {
@@ -223,6 +263,10 @@ impl Queue {
 
     fn next_expiry(&mut self) -> Option<TimestampMs> {
         let options = &self.definition.options;
+        if let Some(groups) = &self.groups {
+            let message = groups.first_free()?.2?;
+            return options.expires_at(message.published_ms, message.ttl_ms);
+        }
         let lanes = self.lanes.range_mut(..super::LANE_DELAYED);
         let expiry = |(_, lane): (_, &mut super::lane::Lane)| match lane.head()? {
             Head::Ready(_, message) => options.expires_at(message.published_ms, message.ttl_ms),

@@ -35,7 +35,8 @@ impl Queue {
         self.groups.as_mut().ok_or(GroupError::NotHeld)?.renew(name, holder, until_ms)
     }
 
-    /// Has a holder let its group go. Messages of it that it holds stay leased.
+    /// Has a holder let its group go. Messages of it that it holds stay leased; until they are settled, nobody else gets the
+    /// group.
     pub fn release_group(&mut self, name: &Text, holder: Holder) {
         if let Some(groups) = &mut self.groups {
             groups.release(name, holder);

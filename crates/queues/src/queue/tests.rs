@@ -708,3 +708,85 @@ fn what_is_in_memory_only_counts_until_it_is_done_with_wherever_it_is() {
         assert_eq!((taken(&mut queue, 6000), queue.memory_bytes()), (vec!["deferred".to_owned()], 0));
     }
 }
+
+fn with_groups(options: Options) -> Queue {
+    let definition = Definition::clone(&definition(Options { groups: true, ..options }));
+    Queue::new(Arc::new(Definition { durable: false, ..definition }))
+}
+
+#[test]
+fn groups_have_the_limits_of_their_queue() {
+    let mut queue = with_groups(Options { length_max: Some(2), ..Options::default() });
+    for (group, body) in [("a", "a1"), ("b", "b1"), ("a", "a2"), ("b", "b2")] {
+        queue.append(&of_group(group, body), 1000, true);
+        queue.tick(1000);
+    }
+    assert_eq!((queue.ready(), queue.bytes(), queue.counters().over_limit), (2, 4, 2));
+    assert_eq!(queue.accept_group(Some(&"a".into()), Holder(1), 9000), Ok("a".into()));
+    assert_eq!(queue.accept_group(Some(&"b".into()), Holder(2), 9000), Ok("b".into()));
+    queue.append(&of_group("b", "b3"), 1000, true);
+    queue.tick(1000);
+    let of = |queue: &mut Queue, group: &str, holder| {
+        let got = queue.get_of_group(&group.into(), Holder(holder), 5, true, 1000).unwrap().unwrap();
+        got.iter().map(|one| String::from_utf8(one.message.body.to_vec()).unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!((of(&mut queue, "a", 1), of(&mut queue, "b", 2)), (vec![], vec!["b2".into(), "b3".into()]));
+
+    let mut queue = with_groups(Options { bytes_max: Some(5), ..Options::default() });
+    for body in ["a1", "a2", "a3"] {
+        queue.append(&of_group("a", body), 1000, true);
+        queue.tick(1000);
+    }
+    assert_eq!((queue.ready(), queue.bytes()), (2, 4));
+}
+
+#[test]
+fn messages_of_groups_expire_without_anybody_taking_them() {
+    let mut queue = with_groups(Options { ttl_ms: Some(500), ..Options::default() });
+    queue.append(&of_group("a", "a1"), 1000, true);
+    queue.append(&of_group("b", "b1"), 1000, true);
+    assert_eq!(queue.next_deadline(), Some(1500));
+    queue.tick(1499);
+    assert_eq!(queue.ready(), 2);
+    queue.tick(1500);
+    assert_eq!((queue.ready(), queue.bytes(), queue.counters().dead), (0, 0, 2));
+    assert_eq!(queue.next_deadline(), None);
+}
+
+#[test]
+fn order_within_a_group_is_kept_when_its_holder_goes() {
+    let names = |got: &[Delivery]| -> Vec<String> {
+        got.iter().map(|one| String::from_utf8(one.message.body.to_vec()).unwrap()).collect()
+    };
+    let mut queue = with_groups(Options::default());
+    for body in ["a1", "a2", "a3"] {
+        queue.append(&of_group("a", body), 1000, true);
+    }
+    let (a, one, two, three) = (Text::from("a"), Holder(1), Holder(2), Holder(3));
+    queue.accept_group(Some(&a), one, 1500).unwrap();
+    let got = queue.get_of_group(&a, one, 2, false, 1000).unwrap().unwrap();
+    assert_eq!(names(&got), ["a1", "a2"]);
+    // Its time runs out: what it held comes back first.
+    queue.tick(1500);
+    assert_eq!(queue.settle(got[0].lease, Settlement::Accept, 1500), Err(NotHeld(got[0].lease)));
+    queue.accept_group(Some(&a), two, 2500).unwrap();
+    let got = queue.get_of_group(&a, two, 1, false, 1500).unwrap().unwrap();
+    assert_eq!((names(&got), got[0].count), (vec!["a1".to_owned()], 1));
+    // It lets go: nobody gets the rest before that is settled.
+    queue.release_group(&a, two);
+    assert_eq!(queue.accept_group(Some(&a), three, 2500), Err(GroupError::Held));
+    queue.settle(got[0].lease, Settlement::Requeue { counts: false }, 1500).unwrap();
+    queue.accept_group(Some(&a), three, 2500).unwrap();
+    assert_eq!(names(&queue.get_of_group(&a, three, 5, false, 1500).unwrap().unwrap()), ["a1", "a2", "a3"]);
+}
+
+#[test]
+fn a_deferred_message_that_is_ready_again_counts_its_bytes() {
+    let mut queue = Queue::new(definition(Options { bytes_max: Some(100), ..Options::default() }));
+    queue.append(&message("seven b", |_| ()), 1000, true);
+    let got = queue.get(1, false, 1000).unwrap();
+    queue.settle(got[0].lease, Settlement::Defer, 1000).unwrap();
+    assert_eq!(queue.bytes(), 0);
+    assert!(queue.undefer(got[0].place));
+    assert_eq!(queue.bytes(), 7);
+}
