@@ -231,6 +231,10 @@ impl Backend for BrokerBackend {
         }
     }
 
+    fn retire_all(&mut self) {
+        self.consumers.values().for_each(|seat| self.shared.broker.retire_consumer(seat.consumer));
+    }
+
     fn cancel(&mut self, key: ConsumerKey) -> Cancelled<Lease, Outgoing> {
         let mut left = self.take_arrived(key);
         let Some(seat) = self.consumers.remove(&key) else { return (left, None) };

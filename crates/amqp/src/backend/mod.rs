@@ -115,6 +115,9 @@ pub(crate) trait Backend: Send + 'static {
     /// its stead.
     fn retire(&mut self, key: ConsumerKey);
 
+    /// As [`Backend::retire`], for all consumers.
+    fn retire_all(&mut self);
+
     /// Ends a consumer: nothing comes for it any more. What it was handed and has not taken goes back, but what was
     /// settled by being handed out: that is returned, to be delivered all the same, with what to wait for before the end may
     /// be told.

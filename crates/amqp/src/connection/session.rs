@@ -438,16 +438,6 @@ impl<B: Backend> Session<B> {
         }
     }
 
-    /// Hands the consumers of all channels nothing any more.
-    fn retire_all(&mut self) {
-        for (&channel, slot) in &self.channels {
-            let generation = slot.generation;
-            for &number in slot.consumers.keys() {
-                self.backend.retire(ConsumerKey { channel, generation, number });
-            }
-        }
-    }
-
     fn free(&mut self, channel: u16) {
         if let Some(slot) = self.channels.remove(&channel) {
             self.backlog -= slot.backlog.len();
@@ -618,7 +608,7 @@ impl<B: Backend> Session<B> {
             }
         }
         self.flush_settled();
-        self.retire_all();
+        self.backend.retire_all();
         let numbers: Vec<u16> = self.channels.keys().copied().collect();
         for channel in numbers {
             if let Some(slot) = self.channels.get_mut(&channel) {
