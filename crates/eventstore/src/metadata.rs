@@ -28,7 +28,8 @@ pub struct StreamMetadata {
     pub max_age_seconds: Option<u64>,
     /// Only so many of the latest events are shown. At least 1.
     pub max_count: Option<u64>,
-    /// Events before this revision are not shown. What was truncated once does not come back.
+    /// Events before this revision are not shown. What was truncated once does not come back; a revision beyond the end of the
+    /// stream is taken as its end, so that events that come later are shown.
     pub truncate_before: Option<Revision>,
     /// What users want to remember about the stream. Names that start with `$` are reserved.
     pub custom: Map<String, Value>,
@@ -103,6 +104,11 @@ impl StreamMetadata {
     pub fn deleting(mut self) -> Self {
         self.truncate_before = Some(Revision(DELETED));
         self
+    }
+
+    /// Whether it truncates what a stream that goes on at `next` does not have yet, though it does not say that it is deleted.
+    pub(crate) fn truncates_beyond(&self, next: u64) -> bool {
+        !self.is_deletion() && self.truncate_before.is_some_and(|revision| revision.0 > next)
     }
 
     /// Whether it says that the stream is deleted.

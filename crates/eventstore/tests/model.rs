@@ -103,7 +103,7 @@ fn administer(driver: &mut Driver, model: &mut Simple, dice: &mut Dice) {
     let result = match dice.below(6) {
         0 => driver.tombstone(stream, Expected::Any, model),
         1 | 2 => driver.delete(stream, model),
-        _ => driver.describe(stream, dice.below(4), model),
+        _ => driver.describe(stream, dice.below(5), model),
     };
     drop(result);
 }

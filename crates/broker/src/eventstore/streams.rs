@@ -6,7 +6,7 @@ use annals_event::Event;
 use annals_eventstore::append::Prepared;
 use annals_eventstore::index::Names;
 use annals_eventstore::metadata::{METADATA_TYPE, StreamMetadata, TOMBSTONE_TYPE};
-use annals_eventstore::{Expected, StreamName, StreamState, is_internal};
+use annals_eventstore::{Expected, Revision, StreamName, StreamState, is_internal};
 
 use super::StoreEntry;
 use super::find::Finder;
@@ -68,7 +68,8 @@ impl Broker {
             .await
     }
 
-    /// Sets the metadata of a stream in place of what it had. `expected` is about the stream `$$name`, so that
+    /// Sets the metadata of a stream in place of what it had. What was truncated stays so, and a deleted stream stays deleted;
+    /// [`StreamMetadata::truncate_before`] beyond the end of the stream is taken as its end. `expected` is about the stream `$$name`, so that
     /// [`Expected::Exact`] with [`StreamDescription::metadata_revision`] finds out whether somebody else changed it. Durable
     /// on return.
     ///
@@ -143,14 +144,18 @@ impl Inner {
     ) -> Result<Appended, ChangeStreamError> {
         let mut tries = 0;
         loop {
-            let (metadata, revision) = store.metadata_now(stream, &change);
-            let exact = if expected == Expected::Any { revision } else { expected };
+            let Change { metadata, of_metadata, of_stream } = store.metadata_now(stream, &change);
+            let of_metadata = if expected == Expected::Any { of_metadata } else { expected };
+            let of_stream = if guard == Expected::Any { of_stream } else { guard };
             let event = self.system_event(METADATA_TYPE, &metadata.to_json())?;
-            let prepared = Prepared::metadata((stream, guard), exact, metadata, &event, &store.terms);
+            let prepared =
+                Prepared::metadata((stream, of_stream), of_metadata, metadata, &event, &store.terms);
             tries += 1;
             match self.append_prepared(store, prepared).await {
                 Err(AppendEventsError::Conflict { stream: about, .. })
-                    if about == stream.metadata() && expected == Expected::Any && tries < TRIES_MAX => {}
+                    if tries < TRIES_MAX
+                        && ((about == stream.metadata() && expected == Expected::Any)
+                            || (about == *stream && of_stream != guard)) => {}
                 done => return Ok(done?),
             }
         }
@@ -162,23 +167,35 @@ impl Inner {
     }
 }
 
+/// New metadata, and what must be true for it to be right.
+struct Change {
+    metadata: StreamMetadata,
+    /// Of the stream of metadata.
+    of_metadata: Expected,
+    /// Of the stream itself.
+    of_stream: Expected,
+}
+
 impl StoreEntry {
-    /// The metadata that a change leads to, and what the stream of metadata must be like for that. What was truncated
-    /// before is said again: older metadata may be scavenged.
-    fn metadata_now(
-        &self,
-        stream: &StreamName,
-        change: impl Fn(StreamMetadata) -> StreamMetadata,
-    ) -> (StreamMetadata, Expected) {
+    /// The metadata that a change leads to. Older metadata may be scavenged, so it says again that the stream is deleted, or what
+    /// was truncated before. Nothing is truncated that is not there yet.
+    fn metadata_now(&self, stream: &StreamName, change: impl Fn(StreamMetadata) -> StreamMetadata) -> Change {
         let state = self.lock();
         let present = state.metadata(stream.as_str()).map_or_else(Default::default, |found| (*found).clone());
-        let mut metadata = change(present);
-        let truncated = state.truncated_before(stream.as_str());
-        if !metadata.is_deletion() && truncated.0 > 0 {
-            metadata.truncate_before = metadata.truncate_before.max(Some(truncated));
+        let (mut metadata, mut of_stream) = (change(present), Expected::Any);
+        let now = state.stream(stream.as_str());
+        if matches!(now, StreamState::Deleted(_)) {
+            // Unless it comes back meanwhile.
+            (metadata, of_stream) = (metadata.deleting(), Expected::NoStream);
+        } else if !metadata.is_deletion() {
+            let next = now.last().map_or(Revision(0), |last| Revision(last.0 + 1));
+            let truncated = Some(state.truncated_before(stream.as_str())).filter(|first| first.0 > 0);
+            let wanted = metadata.truncate_before.map(|before| before.min(next));
+            metadata.truncate_before = wanted.max(truncated);
         }
         let revision = state.stream(stream.metadata().as_str()).last();
-        (metadata, revision.map_or(Expected::NoStream, Expected::Exact))
+        let of_metadata = revision.map_or(Expected::NoStream, Expected::Exact);
+        Change { metadata, of_metadata, of_stream }
     }
 
     /// Names without those of deleted streams and, unless they are asked for, those of Annals' own.

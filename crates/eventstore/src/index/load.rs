@@ -86,5 +86,5 @@ fn image(key: &[u8], value: &[u8]) -> Option<StreamImage> {
     }
     let first = take(&mut rest)?;
     let metadata = Arc::new(StreamMetadata::from_json(rest).ok()?);
-    Some(StreamImage { name, head, keeping: Some(Keeping { first, metadata }) })
+    Some(StreamImage { name, head, keeping: Some(Keeping::new(first, metadata)) })
 }

@@ -126,8 +126,9 @@ pub(super) fn stream_value(head: Head, keeping: Option<&Keeping>) -> Vec<u8> {
     let mut value = vec![VERSION];
     put(&mut value, head.to_number());
     if let Some(keeping) = keeping {
-        put(&mut value, keeping.first);
-        value.extend_from_slice(keeping.metadata.to_json().as_bytes());
+        let (first, metadata) = keeping.parts();
+        put(&mut value, first);
+        value.extend_from_slice(metadata.to_json().as_bytes());
     }
     value
 }

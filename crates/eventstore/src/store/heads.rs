@@ -71,9 +71,54 @@ impl Head {
 /// What a stream keeps.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) struct Keeping {
-    /// The first revision that was not truncated. Only grows.
-    pub(crate) first: u64,
-    pub(crate) metadata: Arc<StreamMetadata>,
+    /// Before this revision everything was truncated. It may lie beyond the end of the stream, as that of a deleted stream does:
+    /// then everything was truncated that is there, and the next event brings it down to its own revision. (The end as it was when
+    /// the metadata came cannot be told from a log that was scavenged. That next event can.)
+    first: u64,
+    metadata: Arc<StreamMetadata>,
+}
+
+impl Keeping {
+    pub(crate) fn new(first: u64, metadata: Arc<StreamMetadata>) -> Self {
+        Self { first, metadata }
+    }
+
+    /// As it is stored.
+    pub(crate) fn parts(&self) -> (u64, &StreamMetadata) {
+        (self.first, &self.metadata)
+    }
+
+    /// The first revision that was not truncated, of a stream that goes on at `next`. Only grows.
+    pub(crate) fn first(&self, next: u64) -> u64 {
+        self.first.min(next)
+    }
+
+    /// The metadata of a stream that goes on at `next`: what it truncates beyond the end is the end.
+    pub(crate) fn metadata(&self, next: u64) -> Arc<StreamMetadata> {
+        let mut metadata = Arc::clone(&self.metadata);
+        if metadata.truncates_beyond(next) {
+            Arc::make_mut(&mut metadata).truncate_before = Some(Revision(next));
+        }
+        metadata
+    }
+
+    pub(crate) fn limits(&self) -> &StreamMetadata {
+        &self.metadata
+    }
+
+    fn describe(&mut self, metadata: &Arc<StreamMetadata>) {
+        let wanted = metadata.truncate_before.map_or(0, |revision| revision.0);
+        self.first = self.first.max(wanted);
+        self.metadata = Arc::clone(metadata);
+    }
+
+    /// An event with this revision came.
+    fn go_on(&mut self, revision: u64) {
+        self.first = self.first(revision);
+        if self.metadata.truncates_beyond(revision) {
+            self.metadata = self.metadata(revision);
+        }
+    }
 }
 
 /// All streams.
@@ -129,6 +174,9 @@ impl Heads {
     pub(crate) fn apply(&mut self, stream: TermKey, revision: u64, effect: Option<&Effect>) {
         let is_tombstone = matches!(effect, Some(Effect::Tombstone));
         self.set(stream, Head::behind(revision, is_tombstone));
+        if let Some(keeping) = self.keeping.get_mut(&stream) {
+            keeping.go_on(revision);
+        }
         if let Some(Effect::Metadata { of, metadata }) = effect {
             self.describe(*of, metadata);
         }
@@ -140,14 +188,7 @@ impl Heads {
         if head != before {
             self.set(stream, head);
         }
-        let wanted = match metadata.truncate_before {
-            None => 0,
-            Some(_) if metadata.is_deletion() => before.next,
-            Some(revision) => revision.0,
-        };
-        let keeping = self.keeping.entry(stream).or_default();
-        keeping.first = keeping.first.max(wanted);
-        keeping.metadata = Arc::clone(metadata);
+        self.keeping.entry(stream).or_default().describe(metadata);
     }
 }
 
@@ -181,9 +222,56 @@ mod tests {
         assert_eq!(heads.get(stream).state(), StreamState::Deleted(Some(Revision(1))));
         heads.apply(stream, 2, None);
         assert_eq!(heads.get(stream).state(), StreamState::At(Revision(2)));
-        assert_eq!(heads.keeping(stream).unwrap().first, 2);
+        assert_eq!(heads.keeping(stream).unwrap().first(3), 2);
         let metadata = Arc::new(StreamMetadata::default());
         heads.apply(about, 1, Some(&Effect::Metadata { of: stream, metadata }));
-        assert_eq!(heads.keeping(stream).unwrap().first, 2, "what was truncated does not come back");
+        assert_eq!(heads.keeping(stream).unwrap().first(3), 2, "what was truncated does not come back");
+    }
+    /// A stream of ten events, and what is truncated `before` a revision.
+    fn truncated(heads: &mut Heads, terms: &Terms, before: u64) {
+        for revision in 0..10 {
+            heads.apply(terms.stream("a"), revision, None);
+        }
+        describe(heads, terms, 0, Some(before));
+    }
+
+    fn describe(heads: &mut Heads, terms: &Terms, revision: u64, before: Option<u64>) {
+        let truncate_before = before.map(Revision);
+        let metadata = Arc::new(StreamMetadata { truncate_before, ..StreamMetadata::default() });
+        let effect = Effect::Metadata { of: terms.stream("a"), metadata };
+        heads.apply(terms.stream("$$a"), revision, Some(&effect));
+    }
+
+    /// From where on the stream is shown, and what its metadata says of that.
+    fn shown_from(heads: &Heads, terms: &Terms) -> (u64, Option<u64>) {
+        let (keeping, next) = (heads.keeping(terms.stream("a")).unwrap(), heads.get(terms.stream("a")).next);
+        (keeping.first(next), keeping.metadata(next).truncate_before.map(|revision| revision.0))
+    }
+
+    #[test]
+    fn a_truncation_beyond_the_end_hides_nothing_that_comes_later() {
+        let (terms, mut heads) = (Terms::new([3; 16]), Heads::default());
+        truncated(&mut heads, &terms, 1_000_000);
+        assert_eq!(shown_from(&heads, &terms), (10, Some(10)));
+        for revision in 10..15 {
+            heads.apply(terms.stream("a"), revision, None);
+            assert_eq!(shown_from(&heads, &terms), (10, Some(10)));
+        }
+        describe(&mut heads, &terms, 1, Some(3));
+        assert_eq!(shown_from(&heads, &terms), (10, Some(3)));
+    }
+
+    #[test]
+    fn a_scavenged_log_tells_the_same() {
+        let (terms, mut heads) = (Terms::new([3; 16]), Heads::default());
+        // The ten events that were truncated are gone, and so is older metadata.
+        describe(&mut heads, &terms, 3, Some(10));
+        heads.apply(terms.stream("a"), 10, None);
+        assert_eq!(shown_from(&heads, &terms), (10, Some(10)));
+        // Metadata of an older version: what it hid is gone, as far as it was scavenged.
+        let mut heads = Heads::default();
+        describe(&mut heads, &terms, 3, Some(1000));
+        heads.apply(terms.stream("a"), 999, None);
+        assert_eq!(shown_from(&heads, &terms), (999, Some(999)));
     }
 }

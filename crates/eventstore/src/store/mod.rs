@@ -360,14 +360,16 @@ impl Store {
         self.heads.get(self.terms.stream(name)).state()
     }
 
-    /// The metadata of a stream, if it ever got any.
+    /// The metadata of a stream, if it ever got any. It truncates nothing beyond the end of the stream.
     pub fn metadata(&self, name: &str) -> Option<Arc<StreamMetadata>> {
-        self.heads.keeping(self.terms.stream(name)).map(|keeping| Arc::clone(&keeping.metadata))
+        let key = self.terms.stream(name);
+        self.heads.keeping(key).map(|keeping| keeping.metadata(self.heads.get(key).next))
     }
 
     /// The first revision of a stream that was never truncated.
     pub fn truncated_before(&self, name: &str) -> Revision {
-        Revision(self.heads.keeping(self.terms.stream(name)).map_or(0, |keeping| keeping.first))
+        let key = self.terms.stream(name);
+        Revision(self.heads.keeping(key).map_or(0, |keeping| keeping.first(self.heads.get(key).next)))
     }
 
     /// What is shown of a stream.
@@ -379,13 +381,14 @@ impl Store {
         let head = self.heads.get(stream);
         let end = self.applied();
         let next = Revision(head.next);
-        let Some(Keeping { first, metadata }) = self.heads.keeping(stream) else {
+        let Some(keeping) = self.heads.keeping(stream) else {
             return Visible { first: Revision(self.first_kept(head)), next, recorded_from_ms: None, end };
         };
+        let metadata = keeping.limits();
         let by_count = metadata.max_count.map_or(0, |count| head.next.saturating_sub(count));
         let age_ms = metadata.max_age_seconds.map(|seconds| seconds.saturating_mul(1000));
         let recorded_from_ms = age_ms.map(|age| now_ms.saturating_sub_unsigned(age));
-        let first = Revision((*first).max(by_count).max(self.first_kept(head)));
+        let first = Revision(keeping.first(head.next).max(by_count).max(self.first_kept(head)));
         Visible { first, next, recorded_from_ms, end }
     }
 

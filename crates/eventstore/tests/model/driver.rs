@@ -144,7 +144,11 @@ impl Driver {
         choice: u64,
         model: &mut Simple,
     ) -> Result<Decision, Refused> {
-        let first = if choice == 1 { model.next_revision(stream).saturating_sub(1) } else { 0 };
+        let first = match choice {
+            1 => model.next_revision(stream).saturating_sub(1),
+            3 => model.next_revision(stream) + 3,
+            _ => 0,
+        };
         let max_count = (choice == 2).then_some(2);
         let truncate_before = (first > 0).then_some(Revision(first));
         let metadata = StreamMetadata { max_count, truncate_before, ..StreamMetadata::default() };

@@ -120,7 +120,8 @@ impl Simple {
             match &event.did {
                 Did::Delete(of) if of == stream => (first, count) = (first.max(next), None),
                 Did::Describe { stream: of, first: wanted, max_count } if of == stream => {
-                    (first, count) = (first.max(*wanted), *max_count);
+                    // Beyond the end there is nothing to truncate.
+                    (first, count) = (first.max(next.min(*wanted)), *max_count);
                 }
                 _ => {}
             }
