@@ -79,6 +79,15 @@ pub struct Guard {
     pub expected: Expected,
 }
 
+/// The place of an event in an append: the number of its write, and its own in that, from zero.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EventPlace {
+    /// Which write.
+    pub write: usize,
+    /// Which event of it.
+    pub event: usize,
+}
+
 /// Why an append cannot be asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAppend {
@@ -91,6 +100,8 @@ pub enum InvalidAppend {
     /// An event's id occurs twice in one stream.
     #[error("event id {id:?} occurs twice in the events of stream {stream}")]
     IdTwice {
+        /// The second event that has it.
+        at: EventPlace,
         /// The id.
         id: String,
         /// The stream.
@@ -100,25 +111,39 @@ pub enum InvalidAppend {
     #[error("{count} {what} in one append, and {max} are the most")]
     TooMany {
         /// Of what.
-        what: &'static str,
+        what: Counted,
         /// How many.
         count: usize,
         /// The limit.
         max: usize,
     },
-    /// An event, or all of them together, are too large.
-    #[error("{what} of {bytes} bytes is larger than {max}")]
+    /// An event has too many tags.
+    #[error("an event has {count} tags, and {TAGS_MAX} are the most")]
+    TooManyTags {
+        /// The event.
+        at: EventPlace,
+        /// How many.
+        count: usize,
+    },
+    /// All events together are too large.
+    #[error("an append of {bytes} bytes or more is larger than {APPEND_BYTES_MAX}")]
     TooLarge {
-        /// What.
-        what: &'static str,
+        /// The size as stored, up to the first event that is too much.
+        bytes: usize,
+    },
+    /// An event is too large.
+    #[error("an event of {bytes} bytes is larger than {EVENT_BYTES_MAX}")]
+    EventTooLarge {
+        /// The event.
+        at: EventPlace,
         /// Its size as stored.
         bytes: usize,
-        /// The limit.
-        max: usize,
     },
     /// A type is not possible.
     #[error("event type {name:?} is not possible: {reason}")]
     Type {
+        /// The event.
+        at: EventPlace,
         /// The type.
         name: String,
         /// What is wrong with it.
@@ -127,6 +152,10 @@ pub enum InvalidAppend {
     /// A tag is not possible.
     #[error("tag {tag:?} is not possible: {reason}")]
     Tag {
+        /// The event.
+        at: EventPlace,
+        /// Which of its tags, from zero.
+        index: usize,
         /// The tag.
         tag: Arc<str>,
         /// What is wrong with it.
@@ -140,6 +169,27 @@ pub enum InvalidAppend {
         /// What is wrong with it.
         reason: QueryError,
     },
+}
+
+/// What an append has a limited number of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Counted {
+    /// Events.
+    Events,
+    /// Streams that it looks at or writes to.
+    Streams,
+    /// Conditions.
+    Conditions,
+}
+
+impl std::fmt::Display for Counted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Events => "events",
+            Self::Streams => "streams",
+            Self::Conditions => "conditions",
+        })
+    }
 }
 
 /// An append that is ready to be decided.
@@ -179,8 +229,8 @@ impl Append {
         self.check_counts()?;
         self.check_streams()?;
         let mut prepared = Prepared::new();
-        for write in &self.writes {
-            prepared.add(write, terms)?;
+        for (number, write) in self.writes.iter().enumerate() {
+            prepared.add(number, write, terms)?;
         }
         let guard =
             |guard: &Guard| (guard.stream.clone(), terms.stream(guard.stream.as_str()), guard.expected);
@@ -195,12 +245,13 @@ impl Append {
 
     fn check_counts(&self) -> Result<(), InvalidAppend> {
         let events: usize = self.writes.iter().map(|write| write.events.len()).sum();
-        if events == 0 || self.writes.iter().any(|write| write.events.is_empty()) {
-            return Err(InvalidAppend::Empty);
+        let write = self.writes.iter().position(|write| write.events.is_empty());
+        if events == 0 || write.is_some() {
+            return Err(InvalidAppend::Empty { write });
         }
-        check_count("events", events, APPEND_EVENTS_MAX)?;
-        check_count("streams", self.writes.len() + self.guards.len(), STREAMS_MAX)?;
-        check_count("conditions", self.conditions.len(), CONDITIONS_MAX)
+        check_count(Counted::Events, events, APPEND_EVENTS_MAX)?;
+        check_count(Counted::Streams, self.writes.len() + self.guards.len(), STREAMS_MAX)?;
+        check_count(Counted::Conditions, self.conditions.len(), CONDITIONS_MAX)
     }
 
     fn check_streams(&self) -> Result<(), InvalidAppend> {
@@ -218,7 +269,7 @@ impl Append {
     }
 }
 
-fn check_count(what: &'static str, count: usize, max: usize) -> Result<(), InvalidAppend> {
+fn check_count(what: Counted, count: usize, max: usize) -> Result<(), InvalidAppend> {
     if count > max { Err(InvalidAppend::TooMany { what, count, max }) } else { Ok(()) }
 }
 
@@ -265,15 +316,17 @@ impl Prepared {
         prepared
     }
 
-    fn add(&mut self, write: &StreamWrite, terms: &Terms) -> Result<(), InvalidAppend> {
+    fn add(&mut self, number: usize, write: &StreamWrite, terms: &Terms) -> Result<(), InvalidAppend> {
         let key = terms.stream(write.stream.as_str());
         let mut events = Vec::with_capacity(write.events.len());
         let mut seen = HashSet::new();
-        for new in &write.events {
-            let event = self.add_event(write, new, key, terms)?;
+        for (index, new) in write.events.iter().enumerate() {
+            let at = EventPlace { write: number, event: index };
+            check_event(at, new)?;
+            let event = self.add_event(at, (&write.stream, key), new, terms)?;
             if write.events.len() > 1 && !seen.insert(event.id) {
                 let (id, stream) = (new.event.id().to_owned(), write.stream.clone());
-                return Err(InvalidAppend::IdTwice { id, stream });
+                return Err(InvalidAppend::IdTwice { at, id, stream });
             }
             events.push(event);
         }
@@ -288,25 +341,23 @@ impl Prepared {
 
     fn add_event(
         &mut self,
-        write: &StreamWrite,
+        at: EventPlace,
+        (stream, key): (&StreamName, TermKey),
         new: &NewEvent,
-        stream: TermKey,
         terms: &Terms,
     ) -> Result<PreparedEvent, InvalidAppend> {
-        let event = &new.event;
-        check_type(event.type_name())
-            .map_err(|reason| InvalidAppend::Type { name: event.type_name().to_owned(), reason })?;
-        check_count("tags of one event", new.tags.len(), TAGS_MAX)?;
-        for tag in &new.tags {
-            check_tag(tag).map_err(|reason| InvalidAppend::Tag { tag: Arc::clone(tag), reason })?;
+        let (event, before) = (&new.event, self.records.len());
+        self.records.push(stream.as_str(), event, &new.tags, new.sealed.as_ref());
+        let bytes = self.records.len() - before;
+        if bytes > EVENT_BYTES_MAX {
+            return Err(InvalidAppend::EventTooLarge { at, bytes });
         }
-        let before = self.records.len();
-        self.records.push(write.stream.as_str(), event, &new.tags, new.sealed.as_ref());
-        check_size("an event", self.records.len() - before, EVENT_BYTES_MAX)?;
-        check_size("an append", self.records.len(), APPEND_BYTES_MAX)?;
+        if self.records.len() > APPEND_BYTES_MAX {
+            return Err(InvalidAppend::TooLarge { bytes: self.records.len() });
+        }
         Ok(PreparedEvent {
-            id: terms.id(stream, event.id()),
-            terms: keys(&write.stream, event.type_name(), &new.tags, terms),
+            id: terms.id(key, event.id()),
+            terms: keys(stream, event.type_name(), &new.tags, terms),
             type_name: event.type_name().into(),
             effect: None,
         })
@@ -356,8 +407,17 @@ pub(crate) fn first_behind(after: Option<Position>) -> Position {
     after.map_or(Position(0), |position| Position(position.0.saturating_add(1)))
 }
 
-fn check_size(what: &'static str, bytes: usize, max: usize) -> Result<(), InvalidAppend> {
-    if bytes > max { Err(InvalidAppend::TooLarge { what, bytes, max }) } else { Ok(()) }
+fn check_event(at: EventPlace, new: &NewEvent) -> Result<(), InvalidAppend> {
+    let name = new.event.type_name();
+    check_type(name).map_err(|reason| InvalidAppend::Type { at, name: name.to_owned(), reason })?;
+    if new.tags.len() > TAGS_MAX {
+        return Err(InvalidAppend::TooManyTags { at, count: new.tags.len() });
+    }
+    for (index, tag) in new.tags.iter().enumerate() {
+        let wrong = |reason| InvalidAppend::Tag { at, index, tag: Arc::clone(tag), reason };
+        check_tag(tag).map_err(wrong)?;
+    }
+    Ok(())
 }
 
 fn keys(stream: &StreamName, type_name: &str, tags: &[Arc<str>], terms: &Terms) -> Box<[TermKey]> {

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::name::check_tag;
 use crate::record::RecordedEvent;
 use crate::store::terms_of;
 use crate::{NameError, Position, TermKey, Terms};
@@ -51,17 +52,47 @@ pub enum QueryError {
     /// An item has no type and no tag, or too many.
     #[error("an item of a query has 1 to {QUERY_TERMS_MAX} types and tags, this one has {terms}")]
     Terms {
+        /// Which item, from zero.
+        item: usize,
         /// How many it has.
         terms: usize,
     },
-    /// A type or tag is not possible.
-    #[error("{text:?} is no type or tag: {reason}")]
-    Name {
-        /// The type or tag.
+    /// A type is not possible.
+    #[error("{text:?} is no type: {reason}")]
+    Type {
+        /// Which item, from zero.
+        item: usize,
+        /// Which of its types, from zero.
+        index: usize,
+        /// The type.
         text: Arc<str>,
         /// What is wrong with it.
         reason: NameError,
     },
+    /// A tag is not possible.
+    #[error("{text:?} is no tag: {reason}")]
+    Tag {
+        /// Which item, from zero.
+        item: usize,
+        /// Which of its tags, from zero.
+        index: usize,
+        /// The tag.
+        text: Arc<str>,
+        /// What is wrong with it.
+        reason: NameError,
+    },
+}
+
+impl QueryError {
+    /// The path in the query of what is wrong: `items`, `items[0].tags[2]`.
+    pub fn path(&self) -> String {
+        match self {
+            Self::Items { .. } => "items".to_owned(),
+            Self::Terms { item, .. } => format!("items[{item}]"),
+            Self::Type { item, index, .. } => format!("items[{item}].types[{index}]"),
+            Self::Tag { item, index, .. } => format!("items[{item}].tags[{index}]"),
+        }
+    }
 }
 
 impl Query {
@@ -84,20 +115,25 @@ impl Query {
         if items == 0 || items > QUERY_ITEMS_MAX {
             return Err(QueryError::Items { items });
         }
-        let items = self.items.iter().map(|item| item.prepare(terms)).collect::<Result<_, _>>()?;
+        let items = self.items.iter().enumerate();
+        let items = items.map(|(number, item)| item.prepare(number, terms)).collect::<Result<_, _>>()?;
         Ok(PreparedQuery { items })
     }
 }
 
 impl QueryItem {
-    fn prepare(&self, terms: &Terms) -> Result<PreparedItem, QueryError> {
+    fn prepare(&self, item: usize, terms: &Terms) -> Result<PreparedItem, QueryError> {
         let count = self.types.len() + self.tags.len();
         if count == 0 || count > QUERY_TERMS_MAX {
-            return Err(QueryError::Terms { terms: count });
+            return Err(QueryError::Terms { item, terms: count });
         }
-        for text in self.types.iter().chain(&self.tags) {
-            let checked = crate::name::check_tag(text);
-            checked.map_err(|reason| QueryError::Name { text: Arc::clone(text), reason })?;
+        for (index, text) in self.types.iter().enumerate() {
+            let wrong = |reason| QueryError::Type { item, index, text: Arc::clone(text), reason };
+            check_tag(text).map_err(wrong)?;
+        }
+        for (index, text) in self.tags.iter().enumerate() {
+            let wrong = |reason| QueryError::Tag { item, index, text: Arc::clone(text), reason };
+            check_tag(text).map_err(wrong)?;
         }
         let types = self.types.iter().map(|name| terms.type_name(name)).collect();
         let tags = self.tags.iter().map(|tag| terms.tag(tag)).collect();
@@ -164,9 +200,11 @@ mod tests {
         let terms = Terms::new([7; 16]);
         assert_eq!(Query::default().prepare(&terms), Err(QueryError::Items { items: 0 }));
         let empty = Query { items: vec![QueryItem::default()] };
-        assert_eq!(empty.prepare(&terms), Err(QueryError::Terms { terms: 0 }));
+        assert_eq!(empty.prepare(&terms), Err(QueryError::Terms { item: 0, terms: 0 }));
         let many = Query { items: vec![Query::tagged("x").items[0].clone(); 65] };
         assert_eq!(many.prepare(&terms), Err(QueryError::Items { items: 65 }));
-        assert!(matches!(Query::tagged("").prepare(&terms), Err(QueryError::Name { .. })));
+        let wrong = Query::tagged("").prepare(&terms).unwrap_err();
+        assert!(matches!(wrong, QueryError::Tag { .. }));
+        assert_eq!(wrong.path(), "items[0].tags[0]");
     }
 }

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use annals_broker::api::stores::{
-    AppendEventsError, ChangeStreamError, CreateStoreError, DeleteStoreError, Expected, InvalidAppend,
-    MetadataError, ReadEventsError, ShredError, StreamName, StreamState,
+    APPEND_BYTES_MAX, AppendEventsError, ChangeStreamError, Counted, CreateStoreError, DeleteStoreError,
+    EVENT_BYTES_MAX, EventPlace, Expected, InvalidAppend, MetadataError, ReadEventsError, ShredError,
+    StreamName, StreamState,
 };
 use annals_broker::api::subscriptions::SubscriptionError;
 use serde_json::Value;
 
 use crate::Problem;
+use crate::event::incoming::join;
 use crate::problem::Kind;
 
 /// When to try again after a failure that passes by itself.
@@ -77,7 +79,7 @@ impl From<AppendEventsError> for Problem {
         let detail = error.to_string();
         match error {
             E::UnknownStore(name) => unknown_store(&name),
-            E::Invalid(error) => invalid_append(&error),
+            E::Invalid(error) => invalid_append(&error, &in_writes),
             E::Conflict { stream, actual: actual @ StreamState::Tombstoned, .. } => {
                 no_stream(&stream, actual)
             }
@@ -104,18 +106,45 @@ impl From<AppendEventsError> for Problem {
     }
 }
 
-/// The request can never go through.
-fn invalid_append(error: &InvalidAppend) -> Problem {
+/// The request can never go through. `path` names a member of one of its events.
+fn invalid_append(error: &InvalidAppend, path: &dyn Fn(EventPlace, &str) -> String) -> Problem {
+    use InvalidAppend as E;
     let detail = error.to_string();
+    let of_event = |at: &EventPlace, member: &str| path(*at, member);
     match error {
-        InvalidAppend::TooLarge { max, .. } => Problem::of(Kind::TooLarge, detail).with("limit", *max),
-        InvalidAppend::Empty | InvalidAppend::TooMany { .. } => Problem::invalid("", detail),
-        InvalidAppend::Twice(_) => Problem::invalid("writes", detail),
-        InvalidAppend::IdTwice { .. } => Problem::invalid("id", detail),
-        InvalidAppend::Type { .. } => Problem::invalid("type", detail),
-        InvalidAppend::Tag { .. } => Problem::invalid("tags", detail),
-        InvalidAppend::Condition { index, .. } => Problem::invalid(&format!("conditions[{index}]"), detail),
+        E::TooLarge { .. } => Problem::of(Kind::TooLarge, detail).with("limit", APPEND_BYTES_MAX),
+        E::EventTooLarge { at, .. } => {
+            let problem = Problem::of(Kind::TooLarge, detail).with("limit", EVENT_BYTES_MAX);
+            problem.with_field(&of_event(at, ""))
+        }
+        E::Empty { write: None } | E::Twice(_) => Problem::invalid("writes", detail),
+        E::Empty { write: Some(write) } => Problem::invalid(&format!("writes[{write}].events"), detail),
+        E::TooMany { what: Counted::Events | Counted::Streams, .. } => Problem::invalid("writes", detail),
+        E::TooMany { what: Counted::Conditions, .. } => Problem::invalid("conditions", detail),
+        E::IdTwice { at, .. } => Problem::invalid(&of_event(at, "id"), detail),
+        E::Type { at, .. } => Problem::invalid(&of_event(at, "type"), detail),
+        E::TooManyTags { at, .. } => Problem::invalid(&of_event(at, "tags"), detail),
+        E::Tag { at, index, .. } => Problem::invalid(&of_event(at, &format!("tags[{index}]")), detail),
+        E::Condition { index, reason } => {
+            Problem::invalid(&format!("conditions[{index}].query.{}", reason.path()), detail)
+        }
     }
+}
+
+/// The problem of an append whose events are the body. `path` names a member of one of them.
+pub(crate) fn append_problem(error: AppendEventsError, path: &dyn Fn(EventPlace, &str) -> String) -> Problem {
+    match error {
+        // What is wrong with all events together is wrong with the body.
+        AppendEventsError::Invalid(error @ (InvalidAppend::Empty { .. } | InvalidAppend::TooMany { .. })) => {
+            Problem::invalid("", error.to_string())
+        }
+        AppendEventsError::Invalid(error) => invalid_append(&error, path),
+        error => error.into(),
+    }
+}
+
+fn in_writes(at: EventPlace, member: &str) -> String {
+    join(&format!("writes[{}].events[{}]", at.write, at.event), member)
 }
 
 impl From<ReadEventsError> for Problem {
@@ -125,7 +154,7 @@ impl From<ReadEventsError> for Problem {
         match error {
             E::UnknownStore(name) => unknown_store(&name),
             E::NoStream { stream, state } => no_stream(&stream, state),
-            E::Invalid(reason) => Self::invalid("", reason),
+            E::Invalid { field, reason } => Self::invalid(&field, reason),
             E::NotAuthorized(_) => not_authorized(detail),
             E::Corrupt(_) => Self::of(Kind::Corrupt, detail),
             E::Storage(_) => storage(detail),
@@ -211,7 +240,7 @@ impl From<SubscriptionError> for Problem {
             E::UnknownStore(name) => unknown_store(&name),
             E::UnknownSubscription { store, name } => unknown_subscription(&store, &name),
             E::AlreadyExists { name, .. } => Self::of(Kind::AlreadyExists, detail).with("name", &*name),
-            E::Invalid(reason) => Self::invalid("", reason),
+            E::Invalid { field, reason } => Self::invalid(&field, reason),
             E::NotAuthorized(_) => not_authorized(detail),
             E::Storage(_) => storage(detail),
             E::Unavailable(_) => unavailable(detail),

@@ -97,8 +97,13 @@ impl Problem {
 
     /// A part of the request is wrong: `field` names it.
     pub(crate) fn invalid(field: &str, detail: impl Into<String>) -> Self {
-        let problem = Self::of(Kind::InvalidRequest, detail);
-        if field.is_empty() { problem } else { problem.with("field", field) }
+        Self::of(Kind::InvalidRequest, detail).with_field(field)
+    }
+
+    /// Names the part of the request that is wrong, unless that is all of it.
+    #[must_use]
+    pub(crate) fn with_field(self, field: &str) -> Self {
+        if field.is_empty() { self } else { self.with("field", field) }
     }
 
     /// The broker is not open yet.

@@ -345,7 +345,7 @@ fn read_error(error: &api::ReadEventsError) -> ReadError {
     use api::ReadEventsError as E;
     let reason = error.to_string();
     match error {
-        E::Invalid(_) => ReadError::Invalid { reason },
+        E::Invalid { .. } => ReadError::Invalid { reason },
         E::Corrupt(_) => ReadError::Corrupt { reason },
         E::Storage(_) => ReadError::Busy { reason },
         E::UnknownStore(_) | E::NoStream { .. } | E::NotAuthorized(_) => ReadError::Unavailable { reason },

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use annals_clock::{TimestampMs, Uuid};
 use annals_event::Event;
-pub use annals_eventstore::append::{Guard, InvalidAppend};
+pub use annals_eventstore::append::{
+    APPEND_BYTES_MAX, Counted, EVENT_BYTES_MAX, EventPlace, Guard, InvalidAppend,
+};
 pub use annals_eventstore::index::Direction;
 pub use annals_eventstore::metadata::{MetadataError, StreamMetadata};
 pub use annals_eventstore::query::{Condition, Query, QueryError, QueryItem};
@@ -288,8 +290,13 @@ pub enum ReadEventsError {
         state: StreamState,
     },
     /// The request makes no sense.
-    #[error("the request is not possible: {0}")]
-    Invalid(String),
+    #[error("the request is not possible: {reason}")]
+    Invalid {
+        /// The path of what is wrong: `limit`, `tag`, `query.items[0].types[1]`.
+        field: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The caller may not read it.
     #[error("not authorized to read store {0}")]
     NotAuthorized(Arc<str>),

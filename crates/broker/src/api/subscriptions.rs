@@ -60,8 +60,14 @@ pub enum SubscriptionError {
         name: Arc<str>,
     },
     /// The request makes no sense.
-    #[error("the request is not possible: {0}")]
-    Invalid(String),
+    #[error("the request is not possible: {reason}")]
+    Invalid {
+        /// The path of what is wrong: `name`, `after_revision`; of a selection as in
+        /// [`ReadEventsError::Invalid`](crate::api::stores::ReadEventsError::Invalid).
+        field: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The caller may not use it.
     #[error("not authorized for subscriptions of store {0}")]
     NotAuthorized(Arc<str>),

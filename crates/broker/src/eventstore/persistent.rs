@@ -279,7 +279,8 @@ fn check_name(name: &str) -> Result<(), SubscriptionError> {
     let is_fine = (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.chars().any(char::is_control);
     let reason =
         || format!("a subscription's name has 1 to {NAME_BYTES_MAX} bytes and no control characters");
-    if is_fine { Ok(()) } else { Err(SubscriptionError::Invalid(reason())) }
+    let wrong = || SubscriptionError::Invalid { field: "name".to_owned(), reason: reason() };
+    if is_fine { Ok(()) } else { Err(wrong()) }
 }
 
 impl Inner {
@@ -327,7 +328,10 @@ impl Inner {
             let cursor = Cursor::from_position(store, &Selection::All, false, 0)?;
             return Ok(Position(cursor.number(self, store, place, true)?));
         };
-        let unknown = || ReadEventsError::Invalid(format!("there is no revision {revision} to begin behind"));
+        let unknown = || ReadEventsError::Invalid {
+            field: "after_revision".to_owned(),
+            reason: format!("there is no revision {revision} to begin behind"),
+        };
         let Selection::Stream(name) = selection else { return Err(unknown().into()) };
         let found = self.position_of(store, name, revision)?;
         Ok(Position(found.ok_or_else(unknown)?.0 + 1))
@@ -594,7 +598,7 @@ impl From<ReadEventsError> for SubscriptionError {
         match error {
             ReadEventsError::UnknownStore(store) => Self::UnknownStore(store),
             ReadEventsError::NotAuthorized(store) => Self::NotAuthorized(store),
-            ReadEventsError::Invalid(reason) => Self::Invalid(reason),
+            ReadEventsError::Invalid { field, reason } => Self::Invalid { field, reason },
             ReadEventsError::NoStream { .. } | ReadEventsError::Corrupt(_) | ReadEventsError::Storage(_) => {
                 Self::Storage(error.to_string())
             }

@@ -37,7 +37,8 @@ impl Broker {
         request: ReadEvents,
     ) -> Result<EventsRead, ReadEventsError> {
         if request.limit == 0 || request.limit > LIMIT_MAX {
-            return Err(ReadEventsError::Invalid(format!("limit must be from 1 to {LIMIT_MAX}")));
+            let reason = format!("limit must be from 1 to {LIMIT_MAX}");
+            return Err(ReadEventsError::Invalid { field: "limit".to_owned(), reason });
         }
         let store = self.inner.store(&request.store)?;
         self.inner.read_blocking(&store, move |inner, store| inner.read_request(store, &request)).await

@@ -239,7 +239,7 @@ impl From<ReadEventsError> for AppendEventsError {
             ReadEventsError::UnknownStore(store) => Self::UnknownStore(store),
             ReadEventsError::NotAuthorized(store) => Self::NotAuthorized(store),
             ReadEventsError::NoStream { .. }
-            | ReadEventsError::Invalid(_)
+            | ReadEventsError::Invalid { .. }
             | ReadEventsError::Corrupt(_)
             | ReadEventsError::Storage(_) => Self::Index(error.to_string()),
         }

@@ -271,7 +271,7 @@ async fn the_past_is_read_by_revision_position_and_time() {
     assert_eq!(world.read_request(request).await.unwrap().events.len(), 2);
     let wrong =
         ReadEvents { from: Some(Place::Revision(Revision(1))), ..ReadEvents::new(STORE, Selection::All) };
-    assert!(matches!(world.read_request(wrong).await, Err(ReadEventsError::Invalid(_))));
+    assert!(matches!(world.read_request(wrong).await, Err(ReadEventsError::Invalid { .. })));
 }
 
 #[tokio::test]

@@ -155,8 +155,10 @@ async fn each_mistake_in_an_append_is_named() {
     let world = World::with_store().await;
     let field = async |body: Value| world.post("/stores/shop/append", &body).await.wrong_field();
     let one = |event: Value| json!({"writes": [{"stream": "a-1", "events": [{"type": "A"}, event]}]});
-    assert_eq!(field(json!({"writes": []})).await, "");
-    assert_eq!(field(json!({"writes": [{"stream": "a-1", "events": []}]})).await, "");
+    let many = |stream: &str, count: usize| json!({"writes": [{"stream": stream, "events": vec![json!({"type": "A"}); count]}]});
+    assert_eq!(field(json!({"writes": []})).await, "writes");
+    assert_eq!(field(json!({"writes": [{"stream": "a-1", "events": []}]})).await, "writes[0].events");
+    assert_eq!(field(many("a-1", 10_001)).await, "writes");
     assert_eq!(
         field(json!({"writes": [{"stream": "", "events": [{"type": "A"}]}]})).await,
         "writes[0].stream"
@@ -173,21 +175,36 @@ async fn each_mistake_in_an_append_is_named() {
     );
     assert_eq!(field(one(json!({"type": 1}))).await, "writes[0].events[1].type");
     assert_eq!(field(one(json!({"typo": "A"}))).await, "writes[0].events[1].typo");
-    assert_eq!(field(one(json!({"type": "$own"}))).await, "type");
+    assert_eq!(field(one(json!({"type": "$own"}))).await, "writes[0].events[1].type");
     assert_eq!(field(one(json!({"type": "A", "time": "x"}))).await, "writes[0].events[1].time");
     assert_eq!(field(one(json!({"type": "A", "source": "a b"}))).await, "writes[0].events[1].source");
-    assert_eq!(field(one(json!({"type": "A", "tags": [""]}))).await, "tags");
-    assert_eq!(field(one(json!({"type": "A", "tags": vec!["t"; 33]}))).await, "");
+    assert_eq!(field(one(json!({"type": "A", "tags": ["a", ""]}))).await, "writes[0].events[1].tags[1]");
+    assert_eq!(field(one(json!({"type": "A", "tags": vec!["t"; 33]}))).await, "writes[0].events[1].tags");
     assert_eq!(
         field(one(json!({"type": "A", "metadata": {"B": "c"}}))).await,
         "writes[0].events[1].metadata.B"
     );
     let ids = json!({"writes": [{"stream": "a-1", "events": [{"type": "A", "id": "1"}, {"type": "A", "id": "1"}]}]});
-    assert_eq!(field(ids).await, "id");
+    assert_eq!(field(ids).await, "writes[0].events[1].id");
     let guards = json!({"writes": [{"stream": "a-1", "events": [{"type": "A"}]}], "guards": [{"stream": "", "expected": 1}]});
     assert_eq!(field(guards).await, "guards[0].stream");
     let condition = json!({"writes": [{"stream": "a-1", "events": [{"type": "A"}]}], "conditions": [{"query": {"items": []}}]});
-    assert_eq!(field(condition).await, "conditions[0]");
+    assert_eq!(field(condition).await, "conditions[0].query.items");
+    let condition = json!({"writes": [{"stream": "a-1", "events": [{"type": "A"}]}],
+        "conditions": [{"query": {"items": [{"types": ["A"]}]}}, {"query": {"items": [{"types": ["A"]}, {"tags": ["a", ""]}]}}]});
+    assert_eq!(field(condition).await, "conditions[1].query.items[1].tags[1]");
+
+    let field = async |body: Value| world.post(EVENTS, &body).await.wrong_field();
+    assert_eq!(field(json!([])).await, "");
+    assert_eq!(field(json!({"type": "$own"})).await, "type");
+    assert_eq!(field(json!([{"type": "A"}, {"type": "$own"}])).await, "[1].type");
+    assert_eq!(field(json!([{"type": "A", "id": "1"}, {"type": "A", "id": "1"}])).await, "[1].id");
+    let field = async |body: Value| world.post("/events?store=shop", &body).await.wrong_field();
+    let mixed = json!([{"type": "A", "subject": "a-1"}, {"type": "A", "subject": "b-1"}, {"type": "$own", "subject": "a-1"}]);
+    assert_eq!(field(mixed).await, "[2].type");
+    let large = json!([{"type": "A"}, {"type": "A", "data": "x".repeat(5 << 20)}]);
+    let large = world.post(EVENTS, &large).await;
+    assert_eq!((large.problem(), large.json()["field"].clone()), ((413, "too-large".into()), json!("[1]")));
     assert!(stored(&world).await.is_empty());
 }
 

@@ -164,6 +164,10 @@ async fn what_cannot_be_read_is_told() {
         ("stream=a-1&category=a", "category"),
         ("stream=%24%24a", "stream"),
         ("query=x", "query"),
+        ("query={\"items\":[]}", "query.items"),
+        ("query={\"items\":[{\"types\":[\"\"]}]}", "query.items[0].types[0]"),
+        ("tag=", "tag"),
+        ("type=", "type"),
         ("system=perhaps", "system"),
     ] {
         assert_eq!(world.get(&format!("/stores/shop/events?{query}")).await.wrong_field(), field, "{query}");

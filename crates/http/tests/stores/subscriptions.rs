@@ -75,7 +75,11 @@ async fn what_makes_no_sense_is_named() {
     let world = World::with_store().await;
     let field = async |body: Value| world.post(SUBSCRIPTIONS, &body).await.wrong_field();
     assert_eq!(field(json!({})).await, "");
-    assert_eq!(field(json!({"name": ""})).await, "");
+    assert_eq!(field(json!({"name": ""})).await, "name");
+    assert_eq!(field(json!({"name": "n".repeat(1000)})).await, "name");
+    assert_eq!(field(json!({"name": "a", "selection": {"tag": ""}})).await, "selection.tag");
+    let query = json!({"items": [{"types": ["A"]}, {}]});
+    assert_eq!(field(json!({"name": "a", "selection": {"query": query}})).await, "selection.query.items[1]");
     assert_eq!(field(json!({"name": "a", "selection": {}})).await, "selection");
     assert_eq!(field(json!({"name": "a", "selection": {"all": true, "tag": "x"}})).await, "selection");
     assert_eq!(field(json!({"name": "a", "selection": {"type": "a", "tag": "x"}})).await, "selection.tag");

@@ -70,16 +70,20 @@ impl Filter {
 
 impl Source {
     fn new(store: &StoreEntry, selection: &Selection) -> Result<Self, ReadEventsError> {
-        let prepare = |query: &Query| {
-            query.prepare(&store.terms).map_err(|error| ReadEventsError::Invalid(error.to_string()))
+        // Of a selection by one type or tag there is nothing else that can be wrong.
+        let prepare = |query: &Query, single: Option<&str>| {
+            query.prepare(&store.terms).map_err(|error| ReadEventsError::Invalid {
+                field: single.map_or_else(|| format!("query.{}", error.path()), str::to_owned),
+                reason: error.to_string(),
+            })
         };
         Ok(match selection {
             Selection::All => Self::Log(Filter::None),
             Selection::Stream(name) => Self::Stream(name.clone()),
             Selection::Category(name) => Self::Found(store.category(name), Filter::None),
-            Selection::Type(name) => Self::Found(prepare(&Query::of_type(name))?, Filter::None),
-            Selection::Tag(tag) => Self::Found(prepare(&Query::tagged(tag))?, Filter::None),
-            Selection::Query(query) => Self::Found(prepare(query)?, Filter::None),
+            Selection::Type(name) => Self::Found(prepare(&Query::of_type(name), Some("type"))?, Filter::None),
+            Selection::Tag(tag) => Self::Found(prepare(&Query::tagged(tag), Some("tag"))?, Filter::None),
+            Selection::Query(query) => Self::Found(prepare(query, None)?, Filter::None),
             Selection::TypePrefix(prefix) => Self::Log(Filter::TypePrefix(Arc::clone(prefix))),
             Selection::StreamPrefix(prefix) => {
                 let filter = Filter::StreamPrefix(Arc::clone(prefix));
@@ -186,7 +190,7 @@ impl Cursor {
                     return Ok(revision.0.saturating_add(plus));
                 }
                 let reason = "revisions are only of one stream: name a position or a time".to_owned();
-                return Err(ReadEventsError::Invalid(reason).into());
+                return Err(ReadEventsError::Invalid { field: "revision".to_owned(), reason }.into());
             }
             Place::Position(position) => position.0.saturating_add(plus),
             Place::Time(time_ms) => {

@@ -2,7 +2,7 @@
 
 use annals_broker::api::Caller;
 use annals_broker::api::stores::{
-    AppendEvents, AppendEventsError, Appended, Condition, CreateStoreError, Expected, Guard,
+    AppendEvents, AppendEventsError, Appended, Condition, CreateStoreError, EventPlace, Expected, Guard,
     NewEvent as BrokerEvent, Position, StreamName, WriteStream,
 };
 use axum::extract::State;
@@ -19,6 +19,7 @@ use crate::event::incoming::{self, Destination, NewEvent};
 use crate::event::outgoing::{number, text};
 use crate::family::Family;
 use crate::input::{ExpectedMember, object, require_json, stream_name};
+use crate::outcome::append_problem;
 use crate::query::Params;
 use crate::segments::Segments;
 use crate::{Problem, answer};
@@ -161,9 +162,38 @@ async fn to_stream(
     let to = Destination { store: &store, stream: &stream };
     let events = events(&app, &headers, &payload, &marks, &to)?;
     let names = [name.clone()];
+    let layout = Layout { mode: Mode::of(&headers)?, is_array: events.len() > 1 };
     let request = AppendEvents::to_stream(&store, name, expected, events);
-    let appended = app.broker()?.append_events(&caller, request).await?;
+    let appended = app.broker()?.append_events(&caller, request).await;
+    let named = |at: EventPlace, member: &str| layout.field(at.event, member);
+    let appended = appended.map_err(|error| append_problem(error, &named))?;
     Ok(result(&appended, &names))
+}
+
+/// How the events of a request lie in it.
+struct Layout {
+    mode: Mode,
+    /// Of JSON of our own.
+    is_array: bool,
+}
+
+impl Layout {
+    /// Names a member of the event at `index`.
+    fn field(&self, index: usize, member: &str) -> String {
+        let is_array = match self.mode {
+            // CloudEvents are given their tags by a parameter.
+            Mode::Binary | Mode::Structured | Mode::Batch if member.starts_with("tags") => {
+                return "tag".to_owned();
+            }
+            Mode::Binary if member.is_empty() => false,
+            Mode::Binary => return format!("{}{member}", annals_event::http::PREFIX),
+            Mode::Structured => false,
+            Mode::Batch => true,
+            Mode::Native => self.is_array,
+        };
+        let path = if is_array { format!("[{index}]") } else { String::new() };
+        incoming::join(&path, member)
+    }
 }
 
 /// The events of a request that all go to one stream.
@@ -314,14 +344,20 @@ async fn anywhere(
     let is_default = store.is_none();
     let store = store.unwrap_or_else(|| DEFAULT_STORE.to_owned());
     let events = addressed(&app, &headers, &payload, &marks, (&store, stream.as_deref()))?;
-    let writes = by_stream(events, expected)?;
+    let (writes, order) = by_stream(events, expected)?;
     let names: Vec<StreamName> = writes.iter().map(|write| write.stream.clone()).collect();
     let request = AppendEvents { store: store.into(), writes, guards: Vec::new(), conditions: Vec::new() };
     let appended = if is_default {
         append_to_default(&app, &caller, request).await?
     } else {
-        app.broker()?.append_events(&caller, request).await?
+        app.broker()?.append_events(&caller, request).await
     };
+    let layout = Layout { mode: Mode::of(&headers)?, is_array: true };
+    let named = |at: EventPlace, member: &str| {
+        let index = order.get(at.write).and_then(|write| write.get(at.event));
+        layout.field(index.copied().unwrap_or_default(), member)
+    };
+    let appended = appended.map_err(|error| append_problem(error, &named))?;
     Ok(result(&appended, &names))
 }
 
@@ -361,36 +397,46 @@ fn addressed(
     }
 }
 
-/// Puts the events of each stream together, in the order in which the streams come.
-fn by_stream(events: Vec<(String, BrokerEvent)>, expected: Expected) -> Result<Vec<WriteStream>, Problem> {
-    let mut writes: Vec<WriteStream> = Vec::new();
+/// Puts the events of each stream together, in the order in which the streams come. Also tells which event of the request each
+/// of them was.
+fn by_stream(
+    events: Vec<(String, BrokerEvent)>,
+    expected: Expected,
+) -> Result<(Vec<WriteStream>, Vec<Vec<usize>>), Problem> {
+    let (mut writes, mut order): (Vec<WriteStream>, Vec<Vec<usize>>) = (Vec::new(), Vec::new());
     let mut places = std::collections::HashMap::new();
-    for (name, event) in events {
+    for (index, (name, event)) in events.into_iter().enumerate() {
         let stream = stream_name("subject", &name)?;
         let place = *places.entry(name).or_insert(writes.len());
         if place == writes.len() {
             writes.push(WriteStream { stream, expected, events: Vec::new() });
+            order.push(Vec::new());
         }
-        if let Some(write) = writes.get_mut(place) {
+        if let (Some(write), Some(order)) = (writes.get_mut(place), order.get_mut(place)) {
             write.events.push(event);
+            order.push(index);
         }
     }
-    Ok(writes)
+    Ok((writes, order))
 }
 
 /// Makes the default store if it is not there.
-async fn append_to_default(app: &App, caller: &Caller, request: AppendEvents) -> Result<Appended, Problem> {
+async fn append_to_default(
+    app: &App,
+    caller: &Caller,
+    request: AppendEvents,
+) -> Result<Result<Appended, AppendEventsError>, Problem> {
     let broker = app.broker()?;
     match broker.append_events(caller, request.clone()).await {
         Err(AppendEventsError::UnknownStore(_)) => {}
-        done => return Ok(done?),
+        done => return Ok(done),
     }
     match broker.create_store(caller, &request.store).await {
         // Somebody else may have made it; a topic of that name shows below.
         Ok(_) | Err(CreateStoreError::AlreadyExists(_)) => {}
         Err(error) => return Err(error.into()),
     }
-    Ok(broker.append_events(caller, request).await?)
+    Ok(broker.append_events(caller, request).await)
 }
 
 fn result(appended: &Appended, streams: &[StreamName]) -> Response {

@@ -303,8 +303,16 @@ async fn create(
         .join("/");
     let (store, name) = (store.into(), body.name.into());
     let request = NewSubscription { store, name, selection, after, with_system: body.system, options };
-    let created = app.broker()?.create_subscription(&asker.0, request).await?;
+    let created = app.broker()?.create_subscription(&asker.0, request).await;
+    let created = created.map_err(|error| in_selection(error.into()))?;
     Ok((StatusCode::CREATED, [(LOCATION, format!("/stores/{location}"))], Json(created.into())))
+}
+
+/// What is wrong with a selection is named as if it were the whole request.
+fn in_selection(problem: Problem) -> Problem {
+    let field = problem.members.get("field").and_then(|field| field.as_str()).unwrap_or_default();
+    let is_selection = ["type", "tag"].contains(&field) || field.starts_with("query.");
+    if is_selection { super::query::inside("selection", problem) } else { problem }
 }
 
 async fn find(
