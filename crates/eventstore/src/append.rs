@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::metadata::{Effect, METADATA_TYPE, StreamMetadata, TOMBSTONE_TYPE};
 use crate::name::{check_tag, check_type};
 use crate::query::{Condition, PreparedQuery, QueryError};
-use crate::record::{RecordWriter, RecordedEvent};
+use crate::record::RecordWriter;
 use crate::{Expected, NameError, Position, StreamName, TermKey, Terms};
 
 /// Events of one append.
@@ -53,7 +53,7 @@ pub struct StreamWrite {
 /// An event to append.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
-    /// The event. Its id makes the append idempotent.
+    /// The event. Its id makes the append idempotent, while ids are known: see [`crate::store::Options::ids_remembered`].
     pub event: Event,
     /// What it can be found by, apart from stream and type.
     pub tags: Vec<Arc<str>>,
@@ -91,9 +91,12 @@ pub struct EventPlace {
 /// Why an append cannot be asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAppend {
-    /// It holds no event.
-    #[error("an append holds at least one event")]
-    Empty,
+    /// It holds no event, or one of its writes does not.
+    #[error("an append holds at least one event, and so does each of its writes")]
+    Empty {
+        /// The write that holds none; `None` if there is no write.
+        write: Option<usize>,
+    },
     /// A stream is named twice.
     #[error("stream {0} occurs twice in one append")]
     Twice(StreamName),
@@ -383,10 +386,10 @@ impl Prepared {
         self.writes.get(index).map(|write| write.expected)
     }
 
-    /// Whether `recorded` is the event that stands at `event` of the stream at `stream`, by its id.
-    pub fn is_event(&self, stream: usize, event: usize, recorded: &RecordedEvent, terms: &Terms) -> bool {
-        let Some(write) = self.writes.get(stream) else { return false };
-        write.events.get(event).is_some_and(|event| event.id == terms.id(write.key, recorded.id()))
+    /// The ids of the events in their order, each with the number of its stream. Compare them with [`Terms::id_of`].
+    pub fn ids(&self) -> impl Iterator<Item = (usize, TermKey)> {
+        let writes = self.writes.iter().enumerate();
+        writes.flat_map(|(number, write)| write.events.iter().map(move |event| (number, event.id)))
     }
 
     /// The conditions: a query, and where its events may start to be.

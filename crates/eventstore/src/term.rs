@@ -8,6 +8,8 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
+use crate::record::RecordedEvent;
+
 /// What a stream, category, type, tag or id is known by within one store.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct TermKey(u64, u64);
@@ -106,6 +108,11 @@ impl Terms {
     /// The key of a tag.
     pub fn tag(&self, tag: &str) -> TermKey {
         self.key(Kind::Tag, tag.as_bytes())
+    }
+
+    /// The key of the id that an event of the log has within its stream.
+    pub fn id_of(&self, event: &RecordedEvent) -> TermKey {
+        self.id(self.stream(event.stream()), event.id())
     }
 
     /// The key of an event's id within its stream.

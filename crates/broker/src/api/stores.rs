@@ -109,7 +109,8 @@ pub struct WriteStream {
 /// An event to append.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
-    /// The event. Its id makes the append idempotent within its stream: what is sent again is answered as the first time.
+    /// The event. Its id makes the append idempotent within its stream: what is sent again is answered as the first time. For
+    /// how long, `Broker::append_events` tells.
     pub event: Event,
     /// What it can be found by, apart from its stream and type. At most 32, of at most 256 bytes.
     pub tags: Vec<Arc<str>>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use annals_eventstore::append::{Append, NewEvent, Prepared, Sealed, StreamWrite};
 use annals_eventstore::index::Direction;
 use annals_eventstore::store::{Decision, Refused};
-use annals_eventstore::{Expected, Position, Revision};
+use annals_eventstore::{Expected, Position, Revision, StreamName};
 use annals_journal::{Durability, Group, Payload, Permit, Purpose, Ticket};
 use annals_topics::batch::{
     Attributes, Batch, BatchHeader, HEADER_LEN, LENGTH_END, NO_PRODUCER_ID, NO_SEQUENCE, PREFIX_LEN,
@@ -39,6 +39,14 @@ impl Broker {
     ///
     /// Any number of appends may be under way; those of one task are decided in the order of their calls. Cancelling takes
     /// nothing back.
+    ///
+    /// An append that is made again, with the same ids in the same streams, is answered as the first time, and nothing is stored.
+    /// How long that works depends on what it expects:
+    ///
+    /// - of one of its streams [`Expected::Exact`], or [`Expected::NoStream`] while the stream is not deleted; or its
+    ///   conditions forbid one of its own events: for good, until one of its events is scavenged;
+    /// - otherwise: while all of its events are among the latest 65,536 of the store, which is a second or two where tens of
+    ///   thousands come in a second. Later it is stored a second time.
     ///
     /// # Errors
     /// [`AppendEventsError`]; then none of the events is there, unless the storage failed meanwhile.
@@ -125,7 +133,8 @@ impl Inner {
             let (checked, outcome) = self.verify(store, prepared, from..below).await;
             prepared = checked;
             if let Some(refused) = outcome? {
-                return Err(refused_error(refused));
+                // What the index holds is durable.
+                return self.resolve(store, prepared, permit, refused, Position(0)).await;
             }
             verified = below;
         }
@@ -222,26 +231,33 @@ impl Inner {
             let ticket = self.journal.submit(permit, Group::new());
             ticket.await.map_err(|error| AppendEventsError::from(Unavailable::from(error)))?;
         }
-        if let Refused::Conflict { .. } = refused {
-            let counts = prepared.streams().map(|(_, count)| count as u64).collect();
-            if let Some(decision) = self.sent_before(store, Arc::new(prepared)).await {
-                return Ok(Submitted { decision, counts, ticket: None });
-            }
+        let counts = prepared.streams().map(|(_, count)| count as u64).collect();
+        match self.sent_before(store, prepared, refused.clone()).await {
+            Some(decision) => Ok(Submitted { decision, counts, ticket: None }),
+            None => Err(refused_error(refused)),
         }
-        Err(refused_error(refused))
     }
 }
 
+/// An append that was made so long ago that its ids are forgotten is refused when it is made again, for what it did itself. Its
+/// events lie side by side, so each of them tells where all of them would be:
+///
+/// - a stream of which it expects an exact revision, or that it is not there: the event right behind that;
+/// - a condition that does not hold any more: the event that it found;
+/// - an id that is not forgotten: the event that has it.
+///
+/// It is the same append if all that is there now, event by event, is in the same stream and has the same id. Of an append
+/// that nothing refuses, nothing is known.
 impl Inner {
-    /// Where the events are, if this append was made before: they stand right behind what it expects. Only an append that
-    /// expects an exact state of every stream can be found so; others are known by their ids for a while.
+    /// Where the events are, if this append was made before.
     async fn sent_before(
         self: &Arc<Self>,
         store: &Arc<StoreEntry>,
-        prepared: Arc<Prepared>,
+        prepared: Prepared,
+        refused: Refused,
     ) -> Option<Decision> {
-        let found = self.read_blocking(store, move |inner, store| inner.find_sent(store, &prepared)).await;
-        found.unwrap_or_else(|error| {
+        let find = move |inner: &Self, store: &Arc<StoreEntry>| inner.find_sent(store, &prepared, &refused);
+        self.read_blocking(store, find).await.unwrap_or_else(|error| {
             tracing::debug!(store = %store.name, %error, "cannot tell whether an append is a repetition");
             None
         })
@@ -267,36 +283,104 @@ impl Inner {
         &self,
         store: &StoreEntry,
         prepared: &Prepared,
+        refused: &Refused,
     ) -> Result<Option<Decision>, Failed> {
-        let finder = self.finder(store);
-        let (mut first_revisions, mut positions) = (Vec::new(), Vec::new());
-        for (number, (stream, count)) in prepared.streams().enumerate() {
-            let first = match prepared.expected(number) {
-                Some(Expected::Exact(revision)) => revision.0 + 1,
-                Some(Expected::NoStream) => 0,
-                _ => return Ok(None),
-            };
-            let revisions = first..first + count as u64;
-            // What is sent again was mostly sent lately.
-            let places = finder.stream(stream.as_str(), &revisions, count, Direction::Backward)?;
-            let at: Vec<u64> = places.into_iter().rev().map(|(_, position)| position).collect();
-            let mut same = 0;
-            LogReader::new(&self.journal, store.log).pick(&at, |event| {
-                let is_same = prepared.is_event(number, same, &event, &store.terms);
-                same += usize::from(is_same);
-                is_same
-            })?;
-            if same < count {
-                return Ok(None);
+        match refused {
+            Refused::Conflict { .. } => self.sent_as_expected(store, prepared),
+            Refused::ConditionFailed { position, .. } => self.sent_with(store, prepared, *position),
+            Refused::IdTaken { stream, revision, .. } => {
+                let found = self.place(store, stream, revision.0)?;
+                found.map_or(Ok(None), |position| self.sent_with(store, prepared, position))
             }
-            first_revisions.push(first);
-            positions.extend(at);
+            Refused::Unverified { .. } => Ok(None),
         }
-        let (Some(first), Some(last)) = (positions.iter().min(), positions.iter().max()) else {
+    }
+
+    /// Looks behind what is expected of the first stream of which the append expects one exact state.
+    fn sent_as_expected(&self, store: &StoreEntry, prepared: &Prepared) -> Result<Option<Decision>, Failed> {
+        let exact = prepared.streams().enumerate().find_map(|(number, (stream, _))| {
+            let revisions = match prepared.expected(number)? {
+                Expected::Exact(revision) => vec![revision.0.checked_add(1)?],
+                // If it had been deleted it went on behind that.
+                Expected::NoStream => vec![0, store.lock().truncated_before(stream.as_str()).0],
+                Expected::Any | Expected::Exists => return None,
+            };
+            Some((number, stream, revisions))
+        });
+        let Some((number, stream, mut revisions)) = exact else { return Ok(None) };
+        revisions.dedup();
+        let before: usize = prepared.streams().take(number).map(|(_, count)| count).sum();
+        for revision in revisions {
+            let Some(position) = self.place(store, stream, revision)? else { continue };
+            let Some(first) = position.0.checked_sub(before as u64) else { continue };
+            if let Some(decision) = self.sent_at(store, prepared, first)? {
+                return Ok(Some(decision));
+            }
+        }
+        Ok(None)
+    }
+
+    /// If the event at `position` is one of the append, looks at those around it.
+    fn sent_with(
+        &self,
+        store: &StoreEntry,
+        prepared: &Prepared,
+        position: Position,
+    ) -> Result<Option<Decision>, Failed> {
+        let mut first = None;
+        LogReader::new(&self.journal, store.log).pick(&[position.0], |event| {
+            let id = store.terms.id_of(&event);
+            let index = prepared.ids().position(|(_, wanted)| wanted == id);
+            first = index.and_then(|index| position.0.checked_sub(index as u64));
+            false
+        })?;
+        first.map_or(Ok(None), |first| self.sent_at(store, prepared, first))
+    }
+
+    /// Compares the whole append with what is in the log from `first` on.
+    fn sent_at(
+        &self,
+        store: &StoreEntry,
+        prepared: &Prepared,
+        first: u64,
+    ) -> Result<Option<Decision>, Failed> {
+        let end = first.saturating_add(prepared.event_count() as u64);
+        if end > store.lock().applied().0 {
             return Ok(None);
+        }
+        let positions: Vec<u64> = (first..end).collect();
+        let mut wanted = prepared.ids().zip(first..);
+        let (mut same, mut first_revisions) = (0, Vec::new());
+        LogReader::new(&self.journal, store.log).pick(&positions, |event| {
+            let Some(((write, id), position)) = wanted.next() else { return false };
+            let is_same = event.position().0 == position && store.terms.id_of(&event) == id;
+            if is_same && first_revisions.len() == write {
+                first_revisions.push(event.revision().0);
+            }
+            same += usize::from(is_same);
+            is_same
+        })?;
+        let decision = Decision {
+            first: Position(first),
+            end: Position(end),
+            first_revisions,
+            recorded_ms: 0,
+            repeated: true,
         };
-        let (first, end) = (Position(*first), Position(last + 1));
-        Ok(Some(Decision { first, end, first_revisions, recorded_ms: 0, repeated: true }))
+        Ok((same == positions.len()).then_some(decision))
+    }
+
+    /// Where an event of a stream is.
+    fn place(
+        &self,
+        store: &StoreEntry,
+        stream: &StreamName,
+        revision: u64,
+    ) -> Result<Option<Position>, Failed> {
+        let revisions = revision..revision.saturating_add(1);
+        // What is sent again was mostly sent lately.
+        let places = self.finder(store).stream(stream.as_str(), &revisions, 1, Direction::Backward)?;
+        Ok(places.first().map(|(_, position)| Position(*position)))
     }
 }
 

@@ -5,6 +5,7 @@ mod index;
 mod internal;
 mod persistent;
 mod removal;
+mod repetition;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -119,13 +120,6 @@ async fn what_is_sent_again_is_answered_as_the_first_time() {
         let first = world.broker.append_events(&world.caller, request.clone()).await.unwrap();
         let second = world.broker.append_events(&world.caller, request.clone()).await.unwrap();
         assert_eq!(second, Appended { repeated: true, ..first.clone() });
-        // Long after, when the ids are forgotten, what stands in the stream tells.
-        if expected != Expected::Any {
-            let store = world.broker.inner.state.stores.by_name(STORE).unwrap();
-            let append = super::append::engine_append(request, Vec::new()).prepare(&store.terms).unwrap();
-            let found = world.broker.inner.find_sent(&store, &append).unwrap().unwrap();
-            assert_eq!((found.first, found.end.0 - 1), (first.first_position, first.last_position.0));
-        }
     }
 }
 

@@ -24,6 +24,10 @@ impl Ids {
         Self { known: KeyMap::default(), order: VecDeque::new(), max }
     }
 
+    pub(crate) fn clear(&mut self) {
+        *self = Self::new(self.max);
+    }
+
     pub(crate) fn get(&self, id: TermKey) -> Option<Known> {
         self.known.get(&id).copied()
     }

@@ -39,7 +39,8 @@ use tail::Tail;
 /// The choices of a store.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// So many of the latest events are known by their ids. Each takes some 60 bytes.
+    /// So many of the latest events are known by their ids. Each takes some 60 bytes. An append that is made again later is only
+    /// known if what it expects tells where to look.
     pub ids_remembered: usize,
 }
 
@@ -350,9 +351,15 @@ impl Store {
 
     /// In recovery: an event whose effects are known has this id.
     pub fn remember(&mut self, event: &RecordedEvent) {
-        let id = self.terms.id(self.terms.stream(event.stream()), event.id());
+        let id = self.terms.id_of(event);
         self.ids.insert(id, Known { position: event.position().0, revision: event.revision().0 });
         self.recorded_ms = self.recorded_ms.max(event.recorded_ms());
+    }
+
+    /// Forgets all ids, as so many more events would make it forget them. For tests.
+    #[doc(hidden)]
+    pub fn forget_ids(&mut self) {
+        self.ids.clear();
     }
 
     /// Where a stream stands, for readers: without what is in flight.
