@@ -117,9 +117,10 @@ fn invalid_append(error: &InvalidAppend, path: &dyn Fn(EventPlace, &str) -> Stri
             let problem = Problem::of(Kind::TooLarge, detail).with("limit", EVENT_BYTES_MAX);
             problem.with_field(&of_event(at, ""))
         }
-        E::Empty { write: None } | E::Twice(_) => Problem::invalid("writes", detail),
+        E::Empty { write: None }
+        | E::Twice(_)
+        | E::TooMany { what: Counted::Events | Counted::Streams, .. } => Problem::invalid("writes", detail),
         E::Empty { write: Some(write) } => Problem::invalid(&format!("writes[{write}].events"), detail),
-        E::TooMany { what: Counted::Events | Counted::Streams, .. } => Problem::invalid("writes", detail),
         E::TooMany { what: Counted::Conditions, .. } => Problem::invalid("conditions", detail),
         E::IdTwice { at, .. } => Problem::invalid(&of_event(at, "id"), detail),
         E::Type { at, .. } => Problem::invalid(&of_event(at, "type"), detail),
