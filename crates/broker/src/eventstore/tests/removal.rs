@@ -1,5 +1,7 @@
 //! What is removed for good: scavenged events, and the keys of subjects.
 
+use annals_eventstore::append::Prepared;
+use annals_eventstore::metadata::METADATA_TYPE;
 use annals_journal::Files;
 
 use super::*;
@@ -43,6 +45,98 @@ async fn scavenging_removes_what_is_not_shown_and_changes_no_answer() {
     let revived = world.append("gone-1", Expected::NoStream, &["Back"]).await.unwrap();
     assert_eq!(revived.last_revisions, [Revision(2)]);
     assert_eq!(world.stream("gone-1").await.unwrap(), ["gone-1@2 Back"]);
+}
+
+/// What is to be read and told of `s-1`.
+async fn told(world: &World) -> String {
+    let stream = name("s-1");
+    let described = world.broker.stream(&world.caller, &STORE.into(), &stream).await.unwrap();
+    format!("{described:?} {:?} {:?}", world.stream("s-1").await, world.read(Selection::All).await)
+}
+
+/// Scavenges, then opens what is left of the log, without its index.
+async fn scavenged_and_opened(mut world: World) -> World {
+    world.broker.scavenge_store(&world.caller, &STORE.into()).await.unwrap();
+    world.stop().await;
+    World::open(&world.files)
+}
+
+#[tokio::test]
+async fn truncating_beyond_the_end_does_not_hide_what_is_yet_to_come() {
+    let beyond = StreamMetadata { truncate_before: Some(Revision(1_000_000)), ..StreamMetadata::default() };
+    // As it is written now, and as it was written before ends were looked at.
+    for is_old in [false, true] {
+        let world = World::with_store().await;
+        world.append("s-1", Expected::Any, &["A"; 10]).await.unwrap();
+        if is_old {
+            let store = world.broker.inner.state.stores.by_name(STORE).unwrap();
+            let event = Event::builder("/old", METADATA_TYPE)
+                .data("application/json", beyond.to_json())
+                .build(&world.broker.inner.clock);
+            let about = (&name("s-1"), Expected::Any);
+            let prepared =
+                Prepared::metadata(about, Expected::Any, beyond.clone(), &event.unwrap(), &store.terms);
+            world.broker.inner.append_prepared(&store, prepared).await.unwrap();
+        } else {
+            let (broker, caller, store) = (&world.broker, &world.caller, &STORE.into());
+            broker
+                .set_stream_metadata(caller, store, &name("s-1"), beyond.clone(), Expected::Any)
+                .await
+                .unwrap();
+        }
+        let described = world.broker.stream(&world.caller, &STORE.into(), &name("s-1")).await.unwrap();
+        assert_eq!(described.first, Revision(10));
+        assert_eq!(described.metadata.truncate_before, Some(Revision(10)));
+        let first = told(&world).await;
+        let world = scavenged_and_opened(world).await;
+        assert_eq!(told(&world).await, first);
+        world.append("s-1", exact(9), &["B", "C"]).await.unwrap();
+        assert_eq!(world.stream("s-1").await.unwrap(), ["s-1@10 B", "s-1@11 C"]);
+        let second = told(&world).await;
+        let world = scavenged_and_opened(world).await;
+        assert_eq!(told(&world).await, second, "old: {is_old}");
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_stream_that_gets_metadata_stays_deleted() {
+    let world = World::with_store().await;
+    world.append("s-1", Expected::Any, &["A", "B"]).await.unwrap();
+    let (broker, caller, store) = (&world.broker, &world.caller, &STORE.into());
+    broker.delete_stream(caller, store, &name("s-1"), Expected::Any).await.unwrap();
+    for count in [2, 3] {
+        let keep = StreamMetadata { max_count: Some(count), ..StreamMetadata::default() };
+        broker.set_stream_metadata(caller, store, &name("s-1"), keep, Expected::Any).await.unwrap();
+    }
+    let first = told(&world).await;
+    let world = scavenged_and_opened(world).await;
+    assert_eq!(told(&world).await, first);
+    assert!(matches!(world.stream("s-1").await, Err(ReadEventsError::NoStream { .. })));
+    let revived = world.append("s-1", Expected::NoStream, &["C", "D", "E", "F"]).await.unwrap();
+    assert_eq!(revived.last_revisions, [Revision(5)]);
+    let second = told(&world).await;
+    let world = scavenged_and_opened(world).await;
+    assert_eq!(told(&world).await, second);
+    assert_eq!(world.stream("s-1").await.unwrap(), ["s-1@3 D", "s-1@4 E", "s-1@5 F"]);
+}
+
+#[tokio::test]
+async fn metadata_does_not_delete_a_stream_that_comes_back_meanwhile() {
+    let world = World::with_store().await;
+    world.append("s-1", Expected::Any, &["A"]).await.unwrap();
+    let (broker, caller, store) = (&world.broker, &world.caller, &STORE.into());
+    broker.delete_stream(caller, store, &name("s-1"), Expected::Any).await.unwrap();
+    let keep = StreamMetadata { max_count: Some(9), ..StreamMetadata::default() };
+    let stream = name("s-1");
+    // The append is decided, and not yet durable, when the metadata is made.
+    let (appended, set) = tokio::join!(
+        biased;
+        world.append("s-1", Expected::NoStream, &["B"]),
+        broker.set_stream_metadata(caller, store, &stream, keep, Expected::Any)
+    );
+    appended.unwrap();
+    set.unwrap();
+    assert_eq!(world.stream("s-1").await.unwrap(), ["s-1@1 B"]);
 }
 
 #[tokio::test]
