@@ -223,6 +223,7 @@ impl From<ShredError> for Problem {
             ShredError::UnknownStore(name) => unknown_store(&name),
             ShredError::NotAuthorized(_) => not_authorized(detail),
             ShredError::Unavailable(_) => unavailable(detail),
+            ShredError::StillOnDisk(_) => Self::of(Kind::KeyOnDisk, detail).retry_after(LATER_S),
         }
     }
 }

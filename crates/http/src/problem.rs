@@ -73,6 +73,8 @@ kinds! {
     DiskFull = "disk-full", SERVICE_UNAVAILABLE, "Disk full";
     IndexUnavailable = "index-unavailable", SERVICE_UNAVAILABLE, "Index unavailable";
     Unavailable = "unavailable", SERVICE_UNAVAILABLE, "Unavailable";
+    /// A key is deleted, but not off the disk.
+    KeyOnDisk = "key-on-disk", SERVICE_UNAVAILABLE, "Key still on the disk";
     Storage = "storage", SERVICE_UNAVAILABLE, "Storage failed";
     Corrupt = "corrupt", INTERNAL_SERVER_ERROR, "Stored data is damaged";
 }

@@ -336,7 +336,7 @@ fn shred_error(error: &api::ShredError) -> ShredError {
     use api::ShredError as E;
     let reason = error.to_string();
     match error {
-        E::Unavailable(_) => ShredError::Incomplete { reason },
+        E::Unavailable(_) | E::StillOnDisk(_) => ShredError::Incomplete { reason },
         E::UnknownStore(_) | E::NotAuthorized(_) => ShredError::Unavailable { reason },
     }
 }

@@ -408,7 +408,12 @@ pub enum ShredError {
     /// The caller may not do that.
     #[error("not authorized to shred subjects of store {0}")]
     NotAuthorized(Arc<str>),
-    /// The deletion was not written, or the key's bytes may still be on the disk: try again.
-    #[error("the key could not be removed for good: {0}")]
+    /// The deletion was not written: the key is as it was.
+    #[error("the key could not be deleted: {0}")]
     Unavailable(String),
+    /// The key is deleted and nobody can use it any more, but its bytes may still be on the disk. Trying again does the rest.
+    #[error(
+        "the key is deleted, but its bytes may still be on the disk: {0}; try again to have them removed"
+    )]
+    StillOnDisk(String),
 }

@@ -239,7 +239,7 @@ impl Broker {
             let appended = inner.keys_log.append(&inner.journal, &[record], inner.clock.now_ms(), &[]).await;
             appended.map_err(|error| ShredError::Unavailable(error.to_string()))?;
         }
-        inner.rewrite_all(KEYS_LOG).await.map_err(ShredError::Unavailable)?;
+        inner.rewrite_all(KEYS_LOG).await.map_err(ShredError::StillOnDisk)?;
         Ok(existed)
     }
 }

@@ -111,7 +111,12 @@ impl Upkeep {
         offsets: Range<u64>,
     ) -> oneshot::Receiver<Result<(), NotRewritten>> {
         let (done, finished) = oneshot::channel();
-        self.lock().rewrites.push_back(RewriteJob { log, offsets, done });
+        let mut state = self.lock();
+        // Once it is closed nobody takes it, and whoever waits learns that by `done` being gone.
+        if !state.closed {
+            state.rewrites.push_back(RewriteJob { log, offsets, done });
+        }
+        drop(state);
         self.changed.notify_all();
         finished
     }
@@ -170,6 +175,7 @@ pub(crate) fn run(shared: &Shared) {
             continue;
         }
         if state.closed {
+            state.rewrites.clear();
             drop(state);
             return seal::last_try(shared);
         }

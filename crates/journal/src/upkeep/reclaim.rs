@@ -9,6 +9,7 @@
 //! - Damaged segments are left alone, for whoever wants to look at them.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 
@@ -28,6 +29,9 @@ use crate::writer::queue::Pending;
 const SMALL_SHARE: u64 = 8;
 /// So many small neighbours are worth becoming one.
 const SMALL_RUN: usize = 8;
+
+/// Why a segment is left alone on a full disk.
+const NO_ROOM: &str = "the disk has no room for it";
 
 /// One round of tidying. Returns whether there may be more to do at once.
 pub(crate) fn round(shared: &Shared) -> bool {
@@ -68,13 +72,17 @@ pub(crate) fn rewrite_log(shared: &Shared, log: LogId, offsets: &Range<u64>) -> 
             return Err(left("it is not closed yet".to_owned(), false));
         }
         if patience.waits_for_space(shared) {
-            return Err(left("the disk has no room for it".to_owned(), false));
+            return Err(left(NO_ROOM.to_owned(), false));
         }
         if patience.waits_for(segment.name.first, shared) {
             return Err(left("that failed a moment ago".to_owned(), false));
         }
         if let Err(error) = rewrite_run(shared, vec![Arc::clone(&segment)], Pace::Needed) {
-            return Err(left(error.to_string(), matches!(error, RewriteError::Read(_))));
+            let reason = match &error {
+                RewriteError::Io(full) if full.kind() == ErrorKind::StorageFull => NO_ROOM.to_owned(),
+                other => other.to_string(),
+            };
+            return Err(left(reason, matches!(error, RewriteError::Read(_))));
         }
         if !shared.retired.all_gone() {
             return Err(left("a file that was replaced cannot be removed".to_owned(), false));

@@ -196,7 +196,7 @@ async fn a_key_that_is_still_on_the_disk_is_not_said_to_be_gone() {
     let world = world.reopen().await;
     for _ in 0..2 {
         let shredded = world.broker.shred_subject(&world.caller, &store, "ada").await;
-        let Err(ShredError::Unavailable(why)) = shredded else { panic!("{shredded:?}") };
+        let Err(ShredError::StillOnDisk(why)) = shredded else { panic!("{shredded:?}") };
         assert!(why.contains("segment"), "{why}");
     }
     assert!(is_on_disk(&world.files, &key));

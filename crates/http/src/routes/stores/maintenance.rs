@@ -167,11 +167,12 @@ async fn rebuild_index(
     params(("store" = String, Path, description = "The store")),
     request_body = ShredBody,
     responses(
-        (status = 200, description = "There is no key any more", body = Shredded),
+        (status = 200, description = "There is no key any more, also not on the disk", body = Shredded),
         (status = 400, description = "`field` names what is wrong", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such store", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "It could not be done: try again", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The key is not deleted; or it is (`key-on-disk`), but its bytes may still be on the disk: `detail` says what \
+            stands in the way. Try again", body = Problem, content_type = "application/problem+json"),
     )
 )]
 async fn shred(
