@@ -37,6 +37,11 @@ impl Machine for State {
         Some(snapshot)
     }
 
+    /// Keys of subjects, and events, which may be scavenged.
+    fn is_secret(&self, log: LogId) -> bool {
+        log == KEYS_LOG || self.stores.by_log(log).is_some()
+    }
+
     fn keep(&self, header: &EntryHeader, payload: &Bytes) -> Keep {
         if is_queue_log(header.log) {
             return self.queues.keep(header, payload);

@@ -25,6 +25,13 @@ pub trait Machine: Send + Sync {
     /// [`crate::Journal::summary`] with the offset it belongs to.
     fn summary(&self, log: LogId) -> Option<Vec<u8>>;
 
+    /// Whether what a rewrite leaves out of a log has to be off the disk when it ends, as the key of somebody who is to be
+    /// forgotten. Files of other logs may be kept to be written again, with what they hold.
+    fn is_secret(&self, log: LogId) -> bool {
+        let _ = log;
+        false
+    }
+
     /// During a rewrite of old segments: what of an entry is still needed. The default keeps everything.
     fn keep(&self, header: &EntryHeader, payload: &Bytes) -> Keep {
         let _ = (header, payload);

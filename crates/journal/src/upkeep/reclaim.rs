@@ -60,9 +60,10 @@ pub(crate) fn rewrite_log(shared: &Shared, log: LogId, offsets: &Range<u64>) -> 
         wanted.map(|extent| (Arc::clone(&extent.segment), extent.first..extent.end)).collect()
     };
     for (segment, offsets) in wanted {
+        let name = segment.name;
         let left = |reason: String, is_damaged| {
-            let segment = segment.name.to_string();
-            NotRewritten { segment, offsets: offsets.clone(), reason, is_damaged }
+            let (segment, offsets) = (name.to_string(), offsets.clone());
+            NotRewritten { segment, offsets, reason, is_damaged }
         };
         let patience = &shared.upkeep.patience;
         if segment.is_damaged() {
@@ -74,10 +75,10 @@ pub(crate) fn rewrite_log(shared: &Shared, log: LogId, offsets: &Range<u64>) -> 
         if patience.waits_for_space(shared) {
             return Err(left(NO_ROOM.to_owned(), false));
         }
-        if patience.waits_for(segment.name.first, shared) {
+        if patience.waits_for(name.first, shared) {
             return Err(left("that failed a moment ago".to_owned(), false));
         }
-        if let Err(error) = rewrite_run(shared, vec![Arc::clone(&segment)], Pace::Needed) {
+        if let Err(error) = rewrite_run(shared, vec![segment], Pace::Needed) {
             let reason = match &error {
                 RewriteError::Io(full) if full.kind() == ErrorKind::StorageFull => NO_ROOM.to_owned(),
                 other => other.to_string(),

@@ -85,11 +85,13 @@ fn fill(shared: &Shared, run: &[Arc<Segment>], mut output: Output<'_>) -> Result
         footers.iter().map(|footer| footer.place.first_sequence).min().unwrap_or_default(),
         footers.iter().map(|footer| footer.place.last_sequence).max().unwrap_or_default(),
     );
+    let is_secret = logs.iter().any(|log| shared.machine().is_secret(*log));
     for log in logs {
         copy_log(shared, run, log, &mut output)?;
     }
     output.write_controls(valid_controls(shared, run, &footers))?;
-    Ok(output.finish()?)
+    let (segment, footer) = output.finish()?;
+    Ok(Written { segment, footer, replaces_secrets: is_secret })
 }
 
 /// Copies what is still needed of one log.
@@ -172,6 +174,8 @@ struct Output<'a> {
 struct Written {
     segment: Arc<Segment>,
     footer: Footer,
+    /// What it replaces has to be off the disk.
+    replaces_secrets: bool,
 }
 
 impl<'a> Output<'a> {
@@ -293,7 +297,7 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
-    fn finish(mut self) -> io::Result<Written> {
+    fn finish(mut self) -> io::Result<(Arc<Segment>, Footer)> {
         let logs: Vec<LogRows<'_>> =
             self.logs.iter().map(|(log, rows, summary)| LogRows { log: *log, rows, summary }).collect();
         let footer = footer::encode(&logs, &self.controls, self.position, self.sequences, false);
@@ -303,13 +307,13 @@ impl<'a> Output<'a> {
         self.file.sync_data()?;
         let footer = Footer::read(self.file.as_ref()).map_err(io::Error::other)?;
         let segment = Arc::new(Segment::new(&self.header, self.file, self.position, true));
-        Ok(Written { segment, footer })
+        Ok((segment, footer))
     }
 }
 
 /// Gives the new file its name and puts it in the place of the old ones. What it leaves out is then replaced on disk, too.
 fn publish(shared: &Shared, run: Vec<Arc<Segment>>, written: Written, temporary: &str) -> io::Result<()> {
-    let Written { segment, footer } = written;
+    let Written { segment, footer, replaces_secrets } = written;
     let name = segment.name;
     if !shared.make_durable() {
         return Err(stopped());
@@ -339,8 +343,15 @@ fn publish(shared: &Shared, run: Vec<Arc<Segment>>, written: Written, temporary:
         }
     }
     move_controls(shared, &covered, name.first);
-    // None is kept to be written again: somebody may have asked for the rewrite to have bytes off the disk.
-    shared.retired.remove(shared.files.as_ref(), run.into_iter().map(|old| old.name));
+    if replaces_secrets {
+        shared.retired.remove(shared.files.as_ref(), run.into_iter().map(|old| old.name));
+        return Ok(());
+    }
+    for old in run {
+        if let Err(error) = shared.retired.retire(shared.files.as_ref(), old) {
+            tracing::warn!(%error, "cannot remove a segment that was replaced; it is tried again");
+        }
+    }
     Ok(())
 }
 

@@ -7,8 +7,8 @@
 //! What makes that safe: only a file that nobody can read any more is kept; it has a name that counts for nothing, durably, before
 //! a byte of it changes; its index is cut off; and it gets a header with a new salt, so that no frame in it belongs to it.
 //!
-//! What a rewrite replaces is never kept: it may hold what nobody may find any more, such as the key of a subject, and who asked
-//! for the rewrite is told that it is gone.
+//! What a rewrite replaces is not kept if it held entries of a secret log ([`crate::Machine::is_secret`]), such as the key of a
+//! subject: who asked for the rewrite is told that it is gone.
 //!
 //! A file that cannot be removed is tried again. Until it is gone, what makes it obsolete stays, or the next start would take it in.
 
